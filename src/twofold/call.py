@@ -1,0 +1,254 @@
+"""A call of a public function: its arguments checked, described as a `Problem`, and its result returned as they came.
+
+    describe(door, x, weight, bias, options) -> Call     shapes, channels, padding: everything that can be wrong
+    run(call, inputs, out, out_dtype)                    memory, the operation, the way back
+
+Nothing here knows the equation; `Problem.of` does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from twofold import reference
+from twofold.arrays import Kind, kind_of, shape_of
+from twofold.dtypes import result_dtype, rounded, sum_dtype, widened
+from twofold.errors import GeometryError, TwofoldError, UnsupportedError
+from twofold.geometry import Problem
+from twofold.geometry.axis import as_count
+from twofold.geometry.layer import one_of, per_axis
+from twofold.geometry.problem import DTYPES, LAYOUTS
+from twofold.memory import check_memory
+
+__all__ = ["Call", "Door", "describe", "describe_weight_gradient", "gradients", "named_call", "run"]
+
+Array = npt.NDArray[Any]
+Form = Literal["textbook", "unbatched", "batched"]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One public function: its name, its operation and, where it fixes it, its number of spatial axes."""
+
+    name: str
+    op: str
+    rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call, described and checked: the problem, and the arrays as NumPy, channels first and batched."""
+
+    problem: Problem
+    kind: Kind
+    form: Form
+    like: Any  # the array whose kind, device and memory format the result takes
+    x: Array
+    other: Array  # the weight, or grad_y for a weight gradient
+    bias: Array | None = None
+
+
+def describe(door: Door, x: Any, weight: Any, bias: Any, options: Mapping[str, Any]) -> Call:
+    """Check the arguments of a convolution or transposed convolution; allocates nothing."""
+    kind = kind_of(x=x, weight=weight, bias=bias)
+    kind.check_agreement(x=x, weight=weight, bias=bias)
+    host_x, host_weight = kind.host("x", x), kind.host("weight", weight)
+    host_bias = None if bias is None else kind.host("bias", bias)
+    layout = one_of("layout", options.get("layout", "channels_first"), LAYOUTS)
+    form: Form = "textbook"
+    if door.rank is not None and host_weight.ndim == door.rank and host_x.ndim == door.rank:
+        host_x, host_weight = host_x[None, None], host_weight[None, None]
+        host_bias = host_bias.reshape(1) if host_bias is not None and host_bias.size == 1 else host_bias
+    else:
+        host_x, form = _canonical("x", host_x, _rank(door, host_x, host_weight), layout)
+    groups = as_count("groups", options.get("groups", 1), 1)
+    out_channels = _out_channels(door.op, host_x, host_weight, groups)
+    if host_bias is not None and host_bias.shape != (out_channels,):
+        raise GeometryError(
+            f"bias has shape {host_bias.shape}, but there are {out_channels} out_channels",
+            repair=f"a bias of shape ({out_channels},)",
+        )
+    problem = Problem.of(
+        door.op,
+        host_x.shape[2:],
+        host_weight.shape[2:],
+        in_channels=host_x.shape[1],
+        out_channels=out_channels,
+        batch=host_x.shape[0],
+        dtype=_dtype_name(host_x, host_weight),
+        **options,
+    )
+    return Call(problem, kind, form, x, host_x, host_weight, host_bias)
+
+
+def describe_weight_gradient(x: Any, grad_y: Any, kernel_size: Any, options: Mapping[str, Any]) -> Call:
+    """Check the arguments of a weight gradient; the rank is that of `kernel_size`, or of x where that is an integer."""
+    kind = kind_of(x=x, grad_y=grad_y)
+    kind.check_agreement(x=x, grad_y=grad_y)
+    fine, coarse = kind.host("x", x), kind.host("grad_y", grad_y)
+    is_listed = isinstance(kernel_size, (Sequence, np.ndarray)) and not isinstance(kernel_size, str)
+    rank = len(kernel_size) if is_listed and np.ndim(kernel_size) == 1 else max(fine.ndim - 2, 1)
+    layout = options.get("layout", "channels_first")
+    fine, form = _canonical("x", fine, rank, layout)
+    coarse, grad_form = _canonical("grad_y", coarse, rank, layout)
+    if form != grad_form or fine.shape[0] != coarse.shape[0]:
+        raise GeometryError(f"x {shape_of(x)} and grad_y {shape_of(grad_y)} differ in batch")
+    problem = Problem.of(
+        "conv_weight_gradient",
+        fine.shape[2:],
+        per_axis("kernel_size", kernel_size, rank, 1),
+        in_channels=fine.shape[1],
+        out_channels=coarse.shape[1],
+        batch=fine.shape[0],
+        output_size=coarse.shape[2:],
+        dtype=_dtype_name(fine, coarse),
+        **options,
+    )
+    return Call(problem, kind, form, x, fine.conj(), coarse)  # gradients conjugate
+
+
+def run(call: Call, inputs: dict[str, Any], out: Any = None, out_dtype: Any = None) -> Any:
+    """Run a described call; `inputs` are the user's own arrays, which `out` must not overlap."""
+    wanted = call.kind.dtype("out_dtype", out_dtype)
+    arrays = [array for array in (call.x, call.other, call.bias) if array is not None]
+    _check_size(call.problem, arrays, result_dtype(*(array.dtype for array in arrays), out_dtype=wanted))
+    y = reference.run(call.problem, call.x, call.other, call.bias, out_dtype=wanted)
+    if call.problem.op != "conv_weight_gradient":
+        y = _restored(y, call.form, call.problem.layout)
+    if out is None:
+        return call.kind.back(y, call.like, out_dtype)
+    if type(kind_of(out=out)) is not type(call.kind):
+        raise UnsupportedError("out is of another kind than x", repair="an out of the kind of x")
+    return call.kind.write(y, out, inputs)
+
+
+def gradients(call: Call, grad_y: Any, y: Any) -> tuple[Any, Any, Any]:
+    """Carry grad_y back through a call that gave y: the gradients by x, weight and bias (None without bias)."""
+    problem, kind, weight = call.problem, call.kind, call.other
+    host_y, grad = kind.host("y", y), kind.host("grad_y", grad_y)
+    if grad.shape != host_y.shape:
+        raise GeometryError(f"grad_y has shape {grad.shape}, but y has {host_y.shape}", repair="np.ones_like(y)")
+    if not np.can_cast(grad.dtype, host_y.dtype):
+        raise UnsupportedError(
+            f"grad_y is {grad.dtype}, but y is {host_y.dtype}", repair=f"grad_y.astype({host_y.dtype})"
+        )
+    grad = grad.astype(host_y.dtype, copy=False)
+    grad = grad[None, None] if call.form == "textbook" else _canonical("grad_y", grad, problem.rank, problem.layout)[0]
+    grad_x = _restored(reference.run(problem.adjoint(), grad, weight.conj()), call.form, problem.layout)
+    sides = (call.x.conj(), grad) if problem.op == "conv" else (grad, call.x.conj())
+    grad_weight = reference.run(problem.weight_gradient(), *sides)
+    grad_weight = grad_weight[0, 0] if call.form == "textbook" else grad_weight
+    grad_bias = None if call.bias is None else kind.back(_bias_gradient(grad), call.like, getattr(y, "dtype", None))
+    return kind.back(grad_x, call.like, y.dtype), kind.back(grad_weight, call.like, y.dtype), grad_bias
+
+
+@contextmanager
+def named_call(name: str, arrays: dict[str, Any], options: dict[str, Any]) -> Iterator[None]:
+    """Tell an error that passes which call it came from."""
+    try:
+        yield
+    except TwofoldError as error:
+        parts = [f"{key} {shape_of(value)}" for key, value in arrays.items() if value is not None]
+        defaults = (0, 1, None, False, "zeros", "channels_first")
+        for key, value in options.items():
+            if not (isinstance(value, (int, str, bool)) or value is None) or value not in defaults:
+                parts.append(f"{key}={_short(value)}")
+        error.call = error.call or f"{name}({', '.join(parts)})"
+        raise
+    except MemoryError:
+        raise GeometryError(f"{name} ran out of memory", repair="smaller arrays, or a tile at a time") from None
+
+
+def _rank(door: Door, x: Array, weight: Array) -> int:
+    if door.rank is None:
+        if weight.ndim < 3:
+            raise GeometryError(
+                f"weight has {weight.ndim} axes, but (channels, channels / groups, *kernel_size) has at least 3",
+                repair="weight[None, None], or conv1d, conv2d, conv3d for arrays with spatial axes only",
+            )
+        return weight.ndim - 2
+    if weight.ndim != door.rank + 2:
+        raise GeometryError(
+            f"{door.name} takes a weight of {door.rank + 2} axes, or x and weight of {door.rank} axes each, "
+            f"not x of {x.ndim} and weight of {weight.ndim}",
+            repair="x[None, None] and weight[None, None] add a batch and a channel",
+        )
+    return door.rank
+
+
+def _canonical(name: str, array: Array, rank: int, layout: str) -> tuple[Array, Form]:
+    """Return a view that is batched and channels first."""
+    one_of("layout", layout, LAYOUTS)
+    if array.ndim not in (rank + 1, rank + 2):
+        axes = "(batch, channels, *size)" if layout == "channels_first" else "(batch, *size, channels)"
+        raise GeometryError(
+            f"{name} has {array.ndim} axes, but {axes} has {rank + 2}, or {rank + 1} without batch",
+            repair=f"{name} of {rank + 2} axes",
+        )
+    form: Form = "batched" if array.ndim == rank + 2 else "unbatched"
+    array = array if form == "batched" else array[None]
+    return (np.moveaxis(array, -1, 1) if layout == "channels_last" else array), form
+
+
+def _restored(y: Array, form: Form, layout: str) -> Array:
+    if form == "textbook":
+        return np.asarray(y[0, 0])
+    if layout == "channels_last":
+        y = np.ascontiguousarray(np.moveaxis(y, 1, -1))
+    return y if form == "batched" else np.asarray(y[0])
+
+
+def _out_channels(op: str, x: Array, weight: Array, groups: int) -> int:
+    takes = weight.shape[1] * groups if op == "conv" else weight.shape[0]
+    if x.shape[1] != takes:
+        rule = f"{weight.shape[1]} * groups {groups} = {takes}" if op == "conv" else f"{takes}"
+        raise GeometryError(
+            f"x has {x.shape[1]} channels, but a weight of shape {weight.shape} takes {rule}",
+            repair=_channel_repair(op, x.shape[1], weight.shape[1], groups),
+        )
+    return int(weight.shape[0] if op == "conv" else weight.shape[1] * groups)
+
+
+def _channel_repair(op: str, channels: int, per_group: int, groups: int) -> str:
+    if op == "conv" and per_group and channels % per_group == 0 and channels:
+        return f"groups={channels // per_group}"
+    if op == "conv":
+        return f"a weight of shape (out_channels, {max(channels // groups, 1)}, …)"
+    return f"a weight of shape ({channels}, out_channels / groups, …)"
+
+
+def _dtype_name(*arrays: Array) -> str:
+    # What the problem is called; mixed integers are summed exactly whatever they are called.
+    name = result_dtype(*(array.dtype for array in arrays)).name
+    own = arrays[0].dtype.name
+    return own if name == "int64" and own in DTYPES.values() and arrays[0].dtype == arrays[1].dtype else name
+
+
+def _check_size(problem: Problem, inputs: Sequence[Array], result: np.dtype[Any]) -> None:
+    wide = max(result.itemsize, sum_dtype(result, *(array.dtype for array in inputs)).itemsize)
+    size = math.prod(problem.result_shape) * (result.itemsize + wide)
+    check_memory(f"a result of shape {problem.result_shape}", size)
+    check_memory("the whole computation", size + reference.workspace(problem, wide))
+
+
+def _bias_gradient(grad: Array) -> Array:
+    terms = grad.size // max(grad.shape[1], 1)
+    wide, _, _, result = widened(terms, grad, np.ones(1, grad.dtype), None, None)
+    with np.errstate(all="ignore"):
+        sums = wide.sum(axis=(0, *range(2, grad.ndim)))
+    return rounded(np.asarray(sums), None, result)
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # a foreign object's __repr__
+        return type(value).__name__
+    return text if len(text) <= 60 else text[:57] + "..."
