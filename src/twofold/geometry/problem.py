@@ -21,7 +21,7 @@ import difflib
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from twofold.errors import GeometryError
@@ -245,6 +245,27 @@ class Problem:
             text = axis.fine_sum(coarse, fine) if self.op == "conv_transpose" else axis.coarse_sum(fine)
             lines.append(f"{axis_name(i, self.rank)}: {text}")
         return "\n".join(lines)
+
+    def adjoint(self) -> Problem:
+        """Return the other direction over the same cells with the same weight: the gradient by the input.
+
+        >>> print(Problem.parse("conv ci3 co8 i28 k3 s2 p1").adjoint())
+        conv_transpose n1 ci8 co3 i14 k3 s2 p1 op1 f32
+        """
+        if self.op == "conv":
+            return replace(self, op="conv_transpose")
+        axes = []
+        for axis, fine, coarse, surplus in zip(
+            self.geometry.axes, self.fine_size, self.coarse_size, self.output_padding, strict=True
+        ):
+            # An output_padding of stride or more leaves room for coarse cells that are not there: never read it.
+            fits = axis.coarse_size(fine) == coarse
+            axes.append(axis if fits else replace(axis, pad_after=axis.pad_after - surplus))
+        return replace(self, op="conv", geometry=replace(self.geometry, axes=tuple(axes)))
+
+    def weight_gradient(self) -> Problem:
+        """Return the third contraction over the same cells: the gradient of both directions by the weight."""
+        return replace(self, op="conv_weight_gradient")
 
     # -- the string ---------------------------------------------------------------------------------------------------
 
