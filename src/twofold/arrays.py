@@ -96,7 +96,7 @@ class NumpyKind:
         try:
             array = np.asarray(value)
         except ValueError as error:
-            raise GeometryError(f"{name} is not a rectangular array: {error}") from None
+            raise GeometryError(f"{name} is not a rectangular array: {error}", repair="rows of equal length") from None
         if array.dtype.kind in "OSUVMm" and array.dtype.name != "bfloat16":
             dtype = str(array.dtype) if len(str(array.dtype)) <= 40 else "a structured dtype"
             raise UnsupportedError(
@@ -122,6 +122,8 @@ class NumpyKind:
         return result
 
     def write(self, result: Array, out: Any, inputs: dict[str, Any]) -> Any:
+        if not isinstance(out, np.ndarray):
+            raise UnsupportedError(f"out must be a NumPy array, not {_type_name(out)}", repair="np.empty_like(y)")
         _check_out(out.shape, result.shape, str(out.dtype), str(result.dtype))
         if not out.flags.writeable:
             raise UnsupportedError("out is read-only", repair="a writable array")

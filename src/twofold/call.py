@@ -33,6 +33,18 @@ Array = npt.NDArray[Any]
 Form = Literal["textbook", "unbatched", "batched"]
 
 
+_DEFAULTS: dict[str, Any] = {
+    "stride": 1,
+    "padding": 0,
+    "dilation": 1,
+    "groups": 1,
+    "output_padding": 0,
+    "flip": False,
+    "padding_mode": "zeros",
+    "layout": "channels_first",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """One public function: its name, its operation and, where it fixes it, its number of spatial axes."""
@@ -156,9 +168,9 @@ def named_call(name: str, arrays: dict[str, Any], options: dict[str, Any]) -> It
         yield
     except TwofoldError as error:
         parts = [f"{key} {shape_of(value)}" for key, value in arrays.items() if value is not None]
-        defaults = (0, 1, None, False, "zeros", "channels_first")
         for key, value in options.items():
-            if not (isinstance(value, (int, str, bool)) or value is None) or value not in defaults:
+            default = _DEFAULTS.get(key)
+            if type(value) is not type(default) or value != default:
                 parts.append(f"{key}={_short(value)}")
         error.call = error.call or f"{name}({', '.join(parts)})"
         raise

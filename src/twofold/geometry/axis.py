@@ -96,13 +96,14 @@ class Axis:
             raise GeometryError(
                 f"output_padding {output_padding} must be smaller than stride {self.stride} "
                 f"or dilation {self.dilation}",
-                repair=f"output_padding at most {limit - 1}",
+                repair=f"output_padding={limit - 1}",
             )
         size = self._smallest_fine_size(coarse_size) + output_padding
         if size < 1:
+            most = self.pad_before + self.pad_after + size - 1
             raise GeometryError(
                 f"padding swallows the output: {self.fine_sum(coarse_size, size)}, but a size must be at least 1",
-                repair=f"padding + padding at most {self.pad_before + self.pad_after + size - 1}, or a larger input",
+                repair=f"padding={max(most // 2, 0)}, or a larger input",
             )
         return size
 
@@ -327,9 +328,9 @@ def as_count(name: str, value: object, least: int | None) -> int:
         repair = f"{name}={max(whole, least if least is not None else whole)}" if " " not in name else None
         raise GeometryError(f"{name} must be an integer, not {_short(value)} ({type(value).__name__})", repair=repair)
     if abs(count) >= _LIMIT:
-        raise GeometryError(f"{name} has more than 1000 digits, which is no size")
+        raise GeometryError(f"{name} has more than 1000 digits, which is no size", repair="a smaller number")
     if least is not None and count < least:
-        repair = f"{name}={least}" if " " not in name else None
+        repair = f"{name}={least}" if " " not in name else f"a larger {name}"
         raise GeometryError(f"{name} must be at least {least}, not {_short(count)}", repair=repair)
     return count
 

@@ -193,9 +193,7 @@ def transposed_axes(
 
 
 def _entries(name: str, value: object, rank: int) -> list[object]:
-    # An endless iterator has no length, and so is refused as a number.
-    is_list = isinstance(value, Collection) and not isinstance(value, (str, bytes, dict, set, frozenset))
-    if not is_list or getattr(value, "ndim", 1) == 0:
+    if not _is_list(value):
         return [value] * rank
     if len(value) != rank:  # type: ignore[arg-type]
         axes = ", ".join(axis_name(i, rank) for i in range(rank))
@@ -204,6 +202,12 @@ def _entries(name: str, value: object, rank: int) -> list[object]:
             repair=f"one integer, or {rank} of them",
         )
     return list(value)  # type: ignore[call-overload, no-any-return]
+
+
+def _is_list(value: object) -> bool:
+    # An endless iterator has no length, and so is refused as a number; so is an array of no axes.
+    is_list = isinstance(value, Collection) and not isinstance(value, (str, bytes, dict, set, frozenset))
+    return is_list and getattr(value, "ndim", 1) != 0
 
 
 def _bare_axes(kernel_size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> tuple[Axis, ...]:
@@ -242,15 +246,16 @@ def _padded(bare: Sequence[Axis], padding: object) -> tuple[Axis, ...]:
     return tuple(axes)
 
 
-def _pair(entry: object) -> Sequence[object]:
-    if not isinstance(entry, Sequence) or isinstance(entry, (str, bytes)):
-        return entry, entry
-    if len(entry) != 2:
+def _pair(entry: object) -> list[object]:
+    if not _is_list(entry):
+        return [entry, entry]
+    pads: list[object] = list(entry)  # type: ignore[call-overload]
+    if len(pads) != 2:
         raise GeometryError(
-            f"padding of one axis is an integer or a (before, after) pair, not {len(entry)} numbers",
+            f"padding of one axis is an integer or a (before, after) pair, not {len(pads)} numbers",
             repair="padding=((1, 2), …), one pair per axis",
         )
-    return entry
+    return pads
 
 
 def _word_axis(axis: Axis, word: str, fine: int) -> Axis:

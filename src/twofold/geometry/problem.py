@@ -98,9 +98,26 @@ class Problem:
                 raise GeometryError(
                     f"a convolution of {self.fine_size} has no output {self.coarse_size}: {self.geometry}"
                 )
-        else:
+        elif self.op == "conv_transpose":
             self.geometry.check_targets(self.coarse_size, self.fine_size)
+        else:
+            self._check_gradient()
         self._check_reflection()
+
+    def _check_gradient(self) -> None:
+        # Whatever a transposed layer of these axes may have as input and output is a legal pair here.
+        for i, (axis, fine, coarse) in enumerate(
+            zip(self.geometry.axes, self.fine_size, self.coarse_size, strict=True)
+        ):
+            with naming(i, self.rank):
+                expected = axis.coarse_size(fine)
+                try:
+                    axis.check_target(coarse, fine)
+                except GeometryError:
+                    raise GeometryError(
+                        f"grad_y has {coarse} cells, but {axis.coarse_sum(fine)}",
+                        repair=f"a grad_y of {expected} cells",
+                    ) from None
 
     def _check_reflection(self) -> None:
         # Reflecting and repeating go on as often as the padding asks, but need something to start from.
