@@ -244,10 +244,12 @@ def _dtype_name(*arrays: Array) -> str:
 
 
 def _check_size(problem: Problem, inputs: Sequence[Array], result: np.dtype[Any]) -> None:
-    wide = max(result.itemsize, sum_dtype(result, *(array.dtype for array in inputs)).itemsize)
-    size = math.prod(problem.result_shape) * (result.itemsize + wide)
+    wide = sum_dtype(result, *(array.dtype for array in inputs))
+    size = math.prod(problem.result_shape) * (wide.itemsize + (result.itemsize if result != wide else 0))
     check_memory(f"a result of shape {problem.result_shape}", size)
-    check_memory("the whole computation", size + reference.workspace(problem, wide))
+    # Integers count as widened: the bound on their sums reads every value, also of a broadcast array without end.
+    widens = wide.kind == "i" or any(array.dtype != wide for array in inputs)
+    check_memory("the whole computation", size + reference.workspace(problem, wide.itemsize, widens=widens))
 
 
 def _bias_gradient(grad: Array) -> Array:

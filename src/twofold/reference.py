@@ -238,12 +238,15 @@ def _check_shapes(*expected: tuple[str, Array, tuple[int, ...]]) -> None:
             raise GeometryError(f"{name} has shape {array.shape}, but the problem says {shape}")
 
 
-def workspace(problem: Problem, itemsize: int) -> int:
-    """Return the bytes that `run` takes at most: widened and padded arrays, and the products of one tap."""
-    axes = zip(problem.geometry.axes, problem.fine_size, strict=True)
-    padded = [max(size + axis.pad_before + axis.pad_after, size) for axis, size in axes]
-    if problem.padding_mode == "zeros":
-        padded = list(problem.fine_size)
-    fine = problem.batch * problem.geometry.fine_channels * math.prod(padded)
-    coarse = math.prod(problem.coarse_shape)
-    return itemsize * 2 * (fine + coarse + math.prod(problem.weight_shape))
+def workspace(problem: Problem, itemsize: int, *, widens: bool) -> int:
+    """Return the bytes that `run` takes besides its result, at most; `widens` says that the inputs are cast first."""
+    layer = problem.geometry
+    # One tap: the cells it reads and the products it makes.
+    cells = problem.batch * math.prod(problem.coarse_size) * (layer.fine_channels + layer.coarse_channels)
+    if widens:
+        cells += math.prod(problem.fine_shape) + math.prod(problem.coarse_shape) + math.prod(problem.weight_shape)
+    if problem.padding_mode != "zeros":
+        axes = zip(layer.axes, problem.fine_size, strict=True)
+        padded = [size + axis.pad_before + max(axis.pad_after, 0) for axis, size in axes]
+        cells += 2 * problem.batch * layer.fine_channels * math.prod(padded)  # each axis copies what the last one made
+    return cells * itemsize
