@@ -36,7 +36,7 @@ def docstring_as_written(
     `names`. So a paragraph stays one, and whatever is indented, aligned or an example becomes a literal block.
     """
     paragraphs = "\n".join(lines).strip("\n").expandtabs().split("\n\n")
-    lines[:] = "\n\n".join(map(_restructured, paragraphs)).splitlines() + [""]
+    lines[:] = [*"\n\n".join(map(_restructured, paragraphs)).splitlines(), ""]
 
 
 def _restructured(paragraph: str) -> str:
