@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from twofold.errors import GeometryError, UnsupportedError
+from twofold.geometry.axis import shown
 
 __all__ = ["Kind", "kind_of", "shape_of"]
 
@@ -36,7 +37,7 @@ class Kind(Protocol):
     def back(self, result: Array, like: Any, out_dtype: Any) -> Any:
         """Return a NumPy result as the kind of `like`, on its device and in its memory format."""
 
-    def write(self, result: Array, out: Any, inputs: dict[str, Any]) -> Any:
+    def write(self, result: Array, out: Any, inputs: dict[str, Any], out_dtype: Any) -> Any:
         """Write a result into `out`, or refuse: wrong shape or dtype, or memory shared with an input."""
 
 
@@ -48,7 +49,8 @@ def kind_of(**named: Any) -> Kind:
     >>> type(kind_of(x=np.ones(3), weight=[1, 2])).__name__
     'NumpyKind'
     """
-    kinds = {name: _kind_of(name, value) for name, value in named.items() if value is not None}
+    # Only the bias may be left out.
+    kinds = {name: _kind_of(name, value) for name, value in named.items() if value is not None or name != "bias"}
     (first_name, first), *rest = kinds.items()
     for name, kind in rest:
         if type(kind) is not type(first):
@@ -97,6 +99,8 @@ class NumpyKind:
             array = np.asarray(value)
         except ValueError as error:
             raise GeometryError(f"{name} is not a rectangular array: {error}", repair="rows of equal length") from None
+        except Exception as error:  # whatever an element of a list raises when it is asked for its value
+            raise UnsupportedError(f"{name} does not become an array: {str(error)[:200]}") from None
         if array.dtype.kind in "OSUVMm" and array.dtype.name != "bfloat16":
             dtype = str(array.dtype) if len(str(array.dtype)) <= 40 else "a structured dtype"
             raise UnsupportedError(
@@ -113,15 +117,15 @@ class NumpyKind:
         try:
             named: DType = np.dtype(value)
             return named
-        except (TypeError, ValueError):
+        except Exception:  # TypeError, ValueError, or what a foreign object raises when NumPy prints it
             raise UnsupportedError(
-                f"{name} must be a NumPy dtype, not {value!r}"[:200], repair=f"{name}=np.float64"
+                f"{name} must be a NumPy dtype, not {shown(value)}", repair=f"{name}=np.float64"
             ) from None
 
     def back(self, result: Array, like: Any, out_dtype: Any) -> Any:
         return result
 
-    def write(self, result: Array, out: Any, inputs: dict[str, Any]) -> Any:
+    def write(self, result: Array, out: Any, inputs: dict[str, Any], out_dtype: Any) -> Any:
         if not isinstance(out, np.ndarray):
             raise UnsupportedError(f"out must be a NumPy array, not {_type_name(out)}", repair="np.empty_like(y)")
         _check_out(out.shape, result.shape, str(out.dtype), str(result.dtype))
@@ -143,7 +147,8 @@ class TorchKind:
         self._refuse_special(name, value)
         tensor = value.detach().cpu().resolve_conj().resolve_neg()
         if tensor.dtype == torch.bfloat16:  # NumPy has none; float32 holds every value exactly
-            tensor = tensor.float()
+            stored = tensor[tuple(slice(0, 1) if step == 0 else slice(None) for step in tensor.stride())]
+            tensor = stored.float().expand(tensor.shape)  # a broadcast tensor is not written out
         try:
             array: Array = tensor.numpy()
         except (TypeError, RuntimeError) as error:
@@ -188,7 +193,7 @@ class TorchKind:
         if value is None:
             return None
         if not isinstance(value, self.torch.dtype):
-            raise UnsupportedError(f"{name} must be a torch dtype, not {value!r}"[:200], repair=f"{name}=torch.float64")
+            raise UnsupportedError(f"{name} must be a torch dtype, not {shown(value)}", repair=f"{name}=torch.float64")
         text = str(value).removeprefix("torch.")
         try:
             return np.dtype("float32" if text == "bfloat16" else text)
@@ -208,8 +213,8 @@ class TorchKind:
                 tensor = tensor.contiguous(memory_format=memory_format)
         return tensor
 
-    def write(self, result: Array, out: Any, inputs: dict[str, Any]) -> Any:
-        tensor = self.back(result, next(iter(inputs.values())), out.dtype if out.dtype == self.torch.bfloat16 else None)
+    def write(self, result: Array, out: Any, inputs: dict[str, Any], out_dtype: Any) -> Any:
+        tensor = self.back(result, next(iter(inputs.values())), out_dtype)
         _check_out(tuple(out.shape), tuple(tensor.shape), str(out.dtype), str(tensor.dtype))
         self._refuse_special("out", out)
         if out.device.type == "cpu":
@@ -253,7 +258,7 @@ class DlpackKind:
             )
         return from_dlpack(result)
 
-    def write(self, result: Array, out: Any, inputs: dict[str, Any]) -> Any:
+    def write(self, result: Array, out: Any, inputs: dict[str, Any], out_dtype: Any) -> Any:
         raise UnsupportedError("out= takes NumPy arrays and torch tensors only", repair="the returned array")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -105,8 +105,10 @@ def describe_weight_gradient(x: Any, grad_y: Any, kernel_size: Any, options: Map
     kind = kind_of(x=x, grad_y=grad_y)
     kind.check_agreement(x=x, grad_y=grad_y)
     fine, coarse = kind.host("x", x), kind.host("grad_y", grad_y)
-    is_listed = isinstance(kernel_size, (Sequence, np.ndarray)) and not isinstance(kernel_size, str)
-    rank = len(kernel_size) if is_listed and np.ndim(kernel_size) == 1 else max(fine.ndim - 2, 1)
+    is_listed = isinstance(kernel_size, (Sequence, np.ndarray)) and not isinstance(kernel_size, (str, bytes))
+    rank = len(kernel_size) if is_listed and getattr(kernel_size, "ndim", 1) > 0 else max(fine.ndim - 2, 1)
+    if not rank:
+        raise GeometryError("kernel_size has no entries, but there is at least 1 spatial axis", repair="kernel_size=3")
     layout = options.get("layout", "channels_first")
     fine, form = _canonical("x", fine, rank, layout)
     coarse, grad_form = _canonical("grad_y", coarse, rank, layout)
@@ -138,12 +140,14 @@ def run(call: Call, inputs: dict[str, Any], out: Any = None, out_dtype: Any = No
         return call.kind.back(y, call.like, out_dtype)
     if type(kind_of(out=out)) is not type(call.kind):
         raise UnsupportedError("out is of another kind than x", repair="an out of the kind of x")
-    return call.kind.write(y, out, inputs)
+    return call.kind.write(y, out, inputs, out_dtype)
 
 
 def gradients(call: Call, grad_y: Any, y: Any) -> tuple[Any, Any, Any]:
     """Carry grad_y back through a call that gave y: the gradients by x, weight and bias (None without bias)."""
     problem, kind, weight = call.problem, call.kind, call.other
+    if type(kind_of(grad_y=grad_y)) is not type(kind):
+        raise UnsupportedError("grad_y is of another kind than x", repair="np.ones_like(y)")
     host_y, grad = kind.host("y", y), kind.host("grad_y", grad_y)
     if grad.shape != host_y.shape:
         raise GeometryError(f"grad_y has shape {grad.shape}, but y has {host_y.shape}", repair="np.ones_like(y)")
@@ -153,9 +157,13 @@ def gradients(call: Call, grad_y: Any, y: Any) -> tuple[Any, Any, Any]:
         )
     grad = grad.astype(host_y.dtype, copy=False)
     grad = grad[None, None] if call.form == "textbook" else _canonical("grad_y", grad, problem.rank, problem.layout)[0]
-    grad_x = _restored(reference.run(problem.adjoint(), grad, weight.conj()), call.form, problem.layout)
+    if 0 in problem.fine_size:  # an image of padding alone: no transposed layer has such an output
+        grad_x = np.zeros(problem.fine_shape, host_y.dtype)
+    else:
+        grad_x = reference.run(problem.adjoint(), grad, weight.conj(), out_dtype=host_y.dtype)
+    grad_x = _restored(grad_x, call.form, problem.layout)
     sides = (call.x.conj(), grad) if problem.op == "conv" else (grad, call.x.conj())
-    grad_weight = reference.run(problem.weight_gradient(), *sides)
+    grad_weight = reference.run(problem.weight_gradient(), *sides, out_dtype=host_y.dtype)
     grad_weight = grad_weight[0, 0] if call.form == "textbook" else grad_weight
     grad_bias = None if call.bias is None else kind.back(_bias_gradient(grad), call.like, getattr(y, "dtype", None))
     return kind.back(grad_x, call.like, y.dtype), kind.back(grad_weight, call.like, y.dtype), grad_bias
@@ -244,6 +252,10 @@ def _dtype_name(*arrays: Array) -> str:
 
 
 def _check_size(problem: Problem, inputs: Sequence[Array], result: np.dtype[Any]) -> None:
+    # Without images or channels there is nothing to hold, but NumPy must still be able to count along the other axes.
+    layer = problem.geometry
+    channels = {s: max(getattr(layer, s), layer.groups) for s in ("fine_channels", "coarse_channels")}
+    problem = replace(problem, batch=max(problem.batch, 1), geometry=replace(layer, **channels))
     wide = sum_dtype(result, *(array.dtype for array in inputs))
     size = math.prod(problem.result_shape) * (wide.itemsize + (result.itemsize if result != wide else 0))
     check_memory(f"a result of shape {problem.result_shape}", size)

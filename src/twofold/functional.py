@@ -147,7 +147,9 @@ def conv_weight_gradient(
            [24., 28.]])
     """
     sizes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    with named_call("conv_weight_gradient", {"x": x, "grad_y": grad_y}, sizes | dict(options)):
+    with named_call(
+        "conv_weight_gradient", {"x": x, "grad_y": grad_y}, {"kernel_size": kernel_size} | sizes | dict(options)
+    ):
         out, out_dtype, described = _split("conv_weight_gradient", options)
         call = describe_weight_gradient(x, grad_y, kernel_size, sizes | described)
         return run(call, {"x": x, "grad_y": grad_y}, out, out_dtype)
@@ -305,18 +307,20 @@ def vjp(
     array([[12., 16.],
            [24., 28.]])
     """
-    door = _doors().get(operation)
+    door = next((door for function, door in _doors().items() if function is operation), None)
     if door is None:
         names = ", ".join(door.name for door in _doors().values())
-        raise UnsupportedError(f"vjp takes one of {names}", repair="twofold.vjp(twofold.conv, x, weight)")
+        raise UnsupportedError(
+            f"vjp takes one of {names} as operation, not {type(operation).__name__}",
+            repair="twofold.vjp(twofold.conv, x, weight)",
+        )
+    if options.get("out") is not None:
+        raise UnsupportedError("vjp returns new arrays and takes no out=", repair="no out")
     y = operation(x, weight, bias, *args, **options)
     given = dict(inspect.signature(operation).bind(x, weight, bias, *args, **options).arguments)
     sizes = given | given.pop("options", {})
-    if sizes.pop("out", None) is not None:
-        raise UnsupportedError("vjp returns new arrays and takes no out=", repair="no out")
-    described = {
-        name: value for name, value in sizes.items() if name not in ("input", "x", "weight", "bias", "out_dtype")
-    }
+    inputs_and_result = ("input", "x", "weight", "bias", "out", "out_dtype")
+    described = {name: value for name, value in sizes.items() if name not in inputs_and_result}
     call = describe(door, x, weight, bias, described)
 
     def pull_back(grad_y: Any) -> tuple[Any, Any, Any]:

@@ -21,8 +21,9 @@ def check_memory(what: str, size: int) -> None:
     """
     limit = memory_limit()
     if size > limit:
+        needed = f"{size:,}" if size < 10**1000 else "more than 10**1000"  # Python prints no 5000 digits
         raise GeometryError(
-            f"{what} needs {size:,} bytes, but this machine gives {limit:,} (the smaller of memory and cgroup limit)",
+            f"{what} needs {needed} bytes, but this machine gives {limit:,} (the smaller of memory and cgroup limit)",
             repair="smaller arrays, or a tile at a time",
         )
 

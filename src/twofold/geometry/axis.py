@@ -22,7 +22,7 @@ from math import gcd
 
 from twofold.errors import GeometryError
 
-__all__ = ["Axis", "Phase", "as_count"]
+__all__ = ["Axis", "Phase", "as_count", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,13 +326,26 @@ def as_count(name: str, value: object, least: int | None) -> int:
     if count is None:
         whole = int(value) if isinstance(value, float) and value.is_integer() else least if least is not None else 0
         repair = f"{name}={max(whole, least if least is not None else whole)}" if " " not in name else None
-        raise GeometryError(f"{name} must be an integer, not {_short(value)} ({type(value).__name__})", repair=repair)
+        raise GeometryError(f"{name} must be an integer, not {shown(value)} ({type(value).__name__})", repair=repair)
     if abs(count) >= _LIMIT:
         raise GeometryError(f"{name} has more than 1000 digits, which is no size", repair="a smaller number")
     if least is not None and count < least:
         repair = f"{name}={least}" if " " not in name else f"a larger {name}"
-        raise GeometryError(f"{name} must be at least {least}, not {_short(count)}", repair=repair)
+        raise GeometryError(f"{name} must be at least {least}, not {shown(count)}", repair=repair)
     return count
+
+
+def shown(value: object) -> str:
+    """Return the repr of anything for a message: never long, never failing.
+
+    >>> shown(list(range(100)))
+    '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11...'
+    """
+    try:
+        text = repr(value)
+    except Exception:  # a hostile __repr__, or an integer of more digits than Python prints
+        return "a value that cannot be printed"
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 _LIMIT = 10**1000
@@ -340,11 +353,3 @@ _LIMIT = 10**1000
 
 def _ceil_div(a: int, b: int) -> int:
     return -(-a // b)
-
-
-def _short(value: object) -> str:
-    try:
-        text = repr(value)
-    except Exception:  # a hostile __repr__, or an integer of more digits than Python prints
-        return "a value that cannot be printed"
-    return text if len(text) <= 40 else text[:37] + "..."

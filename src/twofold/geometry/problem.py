@@ -2,60 +2,32 @@
 
     conv_transpose n1 ci256 co128 i16x16 k4x4 s2x2 p1x1 f32
 
-The operation comes first (`conv` is the default), then fields in any order; a single number stands for every axis:
-
-    n  batch             i  input size     s  stride             op  output_padding
-    ci in_channels       k  kernel_size    p  padding, a:b pair  o   output size
-    co out_channels      g  groups         d  dilation
-    same same_lower valid causal    padding in a word; resolved to numbers at once
-    reflect replicate circular      padding mode       flip  true convolution        nhwc  channels last
-    f32 f64 f16 bf16 c64 c128 int8 … uint64 bool       dtype, f32 if none is named
-
-`str(problem)` prints the operation, `n ci co i k`, of the rest what is not default, and the dtype last;
-`Problem.parse(str(problem)) == problem` always.
+Its string is the page `notation`; `Problem.parse(str(problem)) == problem` always.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import cast
 
 from twofold.errors import GeometryError
-from twofold.geometry.axis import Axis, as_count
-from twofold.geometry.layer import (
-    PADDING_WORDS,
-    Geometry,
-    axis_name,
-    conv_axes,
-    naming,
-    one_of,
-    per_axis,
-    transposed_axes,
+from twofold.geometry.axis import Axis, as_count, shown
+from twofold.geometry.layer import Geometry, axis_name, conv_axes, naming, one_of, per_axis, transposed_axes
+from twofold.geometry.notation import (
+    DTYPES,
+    LAYOUTS,
+    OPERATIONS,
+    PADDING_MODES,
+    Layout,
+    Operation,
+    PaddingMode,
+    read,
+    write,
 )
 
 __all__ = ["DTYPES", "LAYOUTS", "OPERATIONS", "PADDING_MODES", "Layout", "Operation", "PaddingMode", "Problem"]
-
-Operation = Literal["conv", "conv_transpose", "conv_weight_gradient"]
-PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
-Layout = Literal["channels_first", "channels_last"]
-
-OPERATIONS = ("conv", "conv_transpose", "conv_weight_gradient")
-PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
-LAYOUTS = ("channels_first", "channels_last")
-DTYPES = {  # the word in a problem's string -> NumPy's (and ml_dtypes') name
-    "f32": "float32",
-    "f64": "float64",
-    "f16": "float16",
-    "bf16": "bfloat16",
-    "c64": "complex64",
-    "c128": "complex128",
-    **{f"{kind}{bits}": f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
-    "bool": "bool",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +64,7 @@ class Problem:
         if not len(self.fine_size) == len(self.coarse_size) == self.rank:
             raise GeometryError(f"{self.rank} axes, but sizes {self.fine_size} and {self.coarse_size}")
         if not isinstance(self.flip, bool):
-            raise GeometryError(f"flip must be True or False, not {self.flip!r}"[:200], repair="flip=True")
+            raise GeometryError(f"flip must be True or False, not {shown(self.flip)}", repair="flip=True")
         if self.op == "conv":
             if self.geometry.coarse_sizes(self.fine_size) != self.coarse_size:
                 raise GeometryError(
@@ -111,6 +83,8 @@ class Problem:
         ):
             with naming(i, self.rank):
                 expected = axis.coarse_size(fine)
+                if coarse == expected:
+                    continue
                 try:
                     axis.check_target(coarse, fine)
                 except GeometryError:
@@ -288,7 +262,7 @@ class Problem:
 
     @classmethod
     def parse(cls, text: str) -> Problem:
-        """Read a problem's string; see the top of this page for its fields.
+        """Read a problem's string; the page `notation` lists its fields.
 
         >>> Problem.parse("i5x5 k3 same reflect int8").out_size
         (5, 5)
@@ -296,120 +270,10 @@ class Problem:
         Traceback (most recent call last):
         twofold.errors.GeometryError: 'z1' is no field of a problem: ...
         """
-        op, fields, words = _fields(text)
-        for key, meaning in (("i", "input size"), ("k", "kernel_size")):
-            if key not in fields:
-                raise GeometryError(
-                    f"a problem needs {key} ({meaning}), which is missing in {text!r}", repair=f"{key}3x3"
-                )
-        rank = max(len(entries) for entries in fields.values())
-        values = {key: _spread(key, entries, rank) for key, entries in fields.items()}
-        single = {key: cast(int, values[key][0]) for key in ("n", "ci", "co", "g") if key in values}
-        if "p" in values and "padding" in words:
-            raise GeometryError(f"p and '{words['padding']}' both choose the padding", repair="only one of them")
-        return cls.of(
-            op,
-            cast(Sequence[int], values["i"]),
-            cast(Sequence[int], values["k"]),
-            in_channels=single.get("ci", 1),
-            out_channels=single.get("co", 1),
-            batch=single.get("n", 1),
-            groups=single.get("g", 1),
-            stride=values.get("s", 1),
-            dilation=values.get("d", 1),
-            padding=words.get("padding", values.get("p", 0)),
-            output_padding=values.get("op", 0),
-            output_size=values.get("o"),
-            flip="flip" in words,
-            padding_mode=words.get("mode", "zeros"),
-            layout="channels_last" if "nhwc" in words else "channels_first",
-            dtype=DTYPES[words.get("dtype", "f32")],
-        )
+        return cls.of(**read(text))
 
     def __str__(self) -> str:
-        axes = self.geometry.axes
-        fields = [self.op, f"n{self.batch}", f"ci{self.in_channels}", f"co{self.out_channels}"]
-        fields += ["i" + _joined(self.in_size), "k" + _joined(self.geometry.kernel_size)]
-        fields += ["s" + _joined([axis.stride for axis in axes])] if any(axis.stride != 1 for axis in axes) else []
-        pads = [f"{a.pad_before}" if a.pad_before == a.pad_after else f"{a.pad_before}:{a.pad_after}" for a in axes]
-        fields += ["p" + _joined(pads)] if any(pad != "0" for pad in pads) else []
-        fields += ["d" + _joined([axis.dilation for axis in axes])] if any(axis.dilation != 1 for axis in axes) else []
-        if self.op == "conv_transpose" and any(self.output_padding):
-            fields.append("op" + _joined(self.output_padding))
-        if self.op == "conv_weight_gradient" and self.geometry.coarse_sizes(self.fine_size) != self.coarse_size:
-            fields.append("o" + _joined(self.coarse_size))
-        fields += [f"g{self.geometry.groups}"] if self.geometry.groups != 1 else []
-        fields += [self.padding_mode] if self.padding_mode != "zeros" else []
-        fields += ["flip"] if self.flip else []
-        fields += ["nhwc"] if self.layout == "channels_last" else []
-        fields.append(next(word for word, name in DTYPES.items() if name == self.dtype))
-        return " ".join(fields)
-
-
-_FIELD = re.compile(r"(op|ci|co|[nikspdgo])((?:-?[0-9]+(?::-?[0-9]+)?)(?:x-?[0-9]+(?::-?[0-9]+)?)*)")
-_MAX_TEXT = 4000  # characters; also keeps each number far below the digits at which Python refuses to convert it
-
-_Entry = int | tuple[int, int]
-
-
-def _fields(text: str) -> tuple[str, dict[str, list[_Entry]], dict[str, str]]:
-    if not isinstance(text, str):
-        raise GeometryError(f"a problem is a string, not {type(text).__name__}", repair="'conv i5x5 k3x3'")
-    if len(text) > _MAX_TEXT:
-        raise GeometryError(f"a problem has at most {_MAX_TEXT} characters, not {len(text)}")
-    tokens = text.split()
-    op = tokens.pop(0) if tokens and tokens[0] in OPERATIONS else "conv"
-    fields: dict[str, list[_Entry]] = {}
-    words: dict[str, str] = {}
-    for token in tokens:
-        kind = _word_kind(token)
-        match = None if kind else _FIELD.fullmatch(token)
-        if kind is None and match is None:
-            raise _unknown(token)
-        key = kind or cast(re.Match[str], match)[1]
-        if key in fields or key in words:
-            raise GeometryError(f"{key} appears twice in a problem, the second time as {token!r}", repair="one of them")
-        if kind:
-            words[kind] = token
-        else:
-            fields[key] = [_entry(key, entry) for entry in cast(re.Match[str], match)[2].split("x")]
-    return op, fields, words
-
-
-def _word_kind(token: str) -> str | None:
-    kinds = (("padding", PADDING_WORDS), ("mode", PADDING_MODES), ("flip", ("flip",)), ("nhwc", ("nhwc",)))
-    return next((kind for kind, words in (*kinds, ("dtype", tuple(DTYPES))) if token in words), None)
-
-
-def _unknown(token: str) -> GeometryError:
-    shown = token if len(token) <= 40 else token[:37] + "..."
-    words = (*OPERATIONS, *PADDING_WORDS, *PADDING_MODES, *DTYPES, "flip", "nhwc")
-    near = difflib.get_close_matches(token[:40], words, n=1)
-    rule = f"{shown!r} is no field of a problem: n ci co i k s p d op o g with numbers such as i5x5, or a word"
-    if token in OPERATIONS:
-        return GeometryError(f"the operation {shown!r} must come first in a problem")
-    return GeometryError(rule, repair=near[0] if near else "conv n1 ci1 co1 i5x5 k3x3 s2 p1 f32")
-
-
-def _entry(key: str, text: str) -> _Entry:
-    if ":" in text and key != "p":
-        raise GeometryError(f"only padding takes a before:after pair, not {key}{text}", repair="p1:2")
-    if ":" not in text:
-        return int(text)
-    before, after = text.split(":")
-    return int(before), int(after)
-
-
-def _spread(key: str, entries: list[_Entry], rank: int) -> list[_Entry]:
-    if key in ("n", "ci", "co", "g"):
-        if len(entries) != 1:
-            raise GeometryError(f"{key} is one number, not {len(entries)}", repair=f"{key}{entries[0]}")
-        return entries
-    if len(entries) not in (1, rank):
-        raise GeometryError(
-            f"{key} has {len(entries)} entries, but the problem has {rank} spatial axes", repair=f"{key}{entries[0]}"
-        )
-    return entries * rank if len(entries) == 1 else entries
+        return write(self)
 
 
 def _coarse_of(op: str, axes: tuple[Axis, ...], fine: tuple[int, ...], output_size: object) -> tuple[int, ...]:
@@ -425,7 +289,3 @@ def _coarse_of(op: str, axes: tuple[Axis, ...], fine: tuple[int, ...], output_si
                 repair=f"output_size={sizes[wrong]}",
             )
     return asked
-
-
-def _joined(entries: Sequence[object]) -> str:
-    return "x".join(str(entry) for entry in entries)
