@@ -1,0 +1,4 @@
+"""What follows from the equation: integers and index tables only, no numbers of any array.
+
+`taps`  the multiplications of an operation as data: which output, input and weight cell meet in each
+"""

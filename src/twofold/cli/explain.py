@@ -1,0 +1,154 @@
+"""`twofold explain`: every multiplication of a problem, as text, as a picture or as an animation."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from twofold.cli.console import say, seconds_text, speaks_unicode
+
+if TYPE_CHECKING:
+    from twofold.explain import Trace
+
+__all__ = ["explain"]
+
+_NUMBERS, _SHOWN = "The numbers", "What to show, and where"
+
+Words = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PROBLEM", show_default=False,
+        help="The operation and its sizes, as in 'conv i5x5 k3x3 s2 p1': conv or conv_transpose; i input, k kernel, "
+        "s stride, p padding, d dilation, op output_padding, ci and co channels, g groups, n batch.",
+    ),
+]  # fmt: skip
+InputText = Annotated[
+    str | None,
+    typer.Option(
+        "--input", metavar="NUMBERS", rich_help_panel=_NUMBERS,
+        help="The input: '1 2 3; 4 5 6; 7 8 9', or a .npy or .npz file. Default: 1, 2, 3, ... row by row.",
+    ),
+]  # fmt: skip
+Kernel = Annotated[
+    str | None,
+    typer.Option(
+        "--kernel", "-k", metavar="KERNEL", rich_help_panel=_NUMBERS,
+        help="Numbers, a file or a filter's name as for twofold conv; or the word digits: 1, 10, 100, ..., so that "
+        "each output spells the inputs it is made of. Default: 1, 2, 3, ...",
+    ),
+]  # fmt: skip
+Bias = Annotated[
+    str | None,
+    typer.Option(metavar="NUMBERS", rich_help_panel=_NUMBERS, help="One number per output channel. Default: none."),
+]  # fmt: skip
+StepNumber = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", rich_help_panel=_SHOWN, help="One step only, counted from 0; without it all, or the overview."
+    ),
+]  # fmt: skip
+Tab = Annotated[
+    str | None,
+    typer.Option(
+        metavar="paint|gather", rich_help_panel=_SHOWN,
+        help="Steps of conv_transpose: paint what each input adds (default), or gather each output's products.",
+    ),
+]  # fmt: skip
+Full = Annotated[
+    bool,
+    typer.Option("--full", metavar="", rich_help_panel=_SHOWN, help="Print all steps and terms, however many."),
+]  # fmt: skip
+Seconds = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS", min=0.02, max=60, rich_help_panel=_SHOWN, help="How long an animation shows each step."
+    ),
+]  # fmt: skip
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", rich_help_panel=_SHOWN,
+        help="Write a file in the format of its suffix: .gif .apng (a frame per step), .svg .png (one picture), "
+        ".txt, .json. Without: print text.",
+    ),
+]  # fmt: skip
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", metavar="", rich_help_panel=_SHOWN, help="Do not report the file.")
+]  # fmt: skip
+Json = Annotated[
+    bool, typer.Option("--json", metavar="", rich_help_panel=_SHOWN, help="Print the trace as JSON, for programs.")
+]  # fmt: skip
+
+
+def explain(
+    problem: Words,
+    input_text: InputText = None,
+    kernel: Kernel = None,
+    bias: Bias = None,
+    step: StepNumber = None,
+    tab: Tab = None,
+    full: Full = False,
+    seconds: Seconds = 0.8,
+    output: Output = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Show every step of a convolution or a transposed convolution, with its numbers.
+
+    Numbers that are not given count 1, 2, 3, ... row by row.
+
+    Examples:
+      twofold explain 'conv i3x3 k2x2' --kernel '1 2; 3 4'
+      twofold explain 'conv_transpose i2x2 k3x3 s2' --input '1 2; 3 4' -o steps.gif
+      twofold explain 'conv i5x5 k3x3 p1' --kernel digits --step 7 -o step.svg
+    """
+    start = time.perf_counter()
+    if output is not None:
+        from twofold.cli.results import check_output
+        from twofold.explain.save import SUFFIXES
+
+        check_output(Path(output), SUFFIXES)
+    trace = _trace(" ".join(problem), input_text, kernel, bias)
+    trace = trace if tab is None else trace.view(tab=tab)
+    if output is not None:
+        trace.save(output, step=step, seconds=seconds)
+        if not quiet and not as_json:
+            say(f"wrote {output}, {_count(trace, step)}, in {seconds_text(start)}")
+    if as_json:
+        say(trace.to_json())
+    elif output is None:
+        say(_text(trace, step, full))
+
+
+def _trace(problem: str, input_text: str | None, kernel: str | None, bias: str | None) -> Trace:
+    from twofold import explain as door
+    from twofold.cli import operands
+
+    weight: Any = kernel
+    if kernel is not None and kernel.strip().lower() != "digits":
+        weight = operands.read_kernel(kernel).array
+    elif kernel is not None:
+        weight = "digits"
+    x = None if input_text is None else operands.read_numbers("--input", input_text)
+    return door.problem(problem, x, weight, None if bias is None else operands.read_bias(bias))
+
+
+def _text(trace: Trace, step: int | None, full: bool) -> str:
+    if step is None:
+        text = trace.text(full=full, ascii=not speaks_unicode())
+        return text.replace("full=True prints all", "--full prints all")
+    from twofold.errors import GeometryError
+
+    if not -len(trace.steps) <= step < len(trace.steps):
+        raise GeometryError(
+            f"there is no step {step}: the trace has {len(trace.steps)}", repair=f"0 to {len(trace.steps) - 1}"
+        )
+    shown = trace.steps[step]
+    return f"{shown.formula(full)}\n{shown.aria}"
+
+
+def _count(trace: Trace, step: int | None) -> str:
+    return f"{len(trace.steps)} steps" if step is None else f"step {step} of {len(trace.steps)}"

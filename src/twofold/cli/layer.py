@@ -1,0 +1,207 @@
+"""An operation as `conv` and `conv-transpose` are asked for it: operands read, described, run by one call.
+
+textbook     a kernel with spatial axes only, and an input with the same axes
+per channel  such a kernel over an input with more axes: each plane by itself, so each channel of a picture
+layer        a kernel with torch's axes of channels, (out, in / groups, …) or transposed (in, out / groups, …)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from twofold import functional
+from twofold.call import Door, describe
+from twofold.cli import values
+from twofold.cli.operands import Operand
+from twofold.errors import GeometryError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from twofold.geometry import Problem
+
+    Array = npt.NDArray[Any]
+
+__all__ = ["Layer", "Request", "keeps_brightness"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user typed, as text; None where nothing was typed."""
+
+    op: str
+    stride: str | None = None
+    padding: str | None = None
+    dilation: str | None = None
+    groups: str | None = None
+    padding_mode: str | None = None
+    output_padding: str | None = None
+    output_size: str | None = None
+    layout: str | None = None
+    flip: bool = False
+    channels: bool = False
+    axes: str | None = None
+
+    @property
+    def rank(self) -> int | None:
+        """Axes in space that the user named."""
+        if self.axes is None:
+            return None
+        if self.axes.strip() not in ("1", "2", "3"):
+            raise GeometryError(f"--axes takes 1, 2 or 3, not {self.axes[:40]!r}", repair="--axes 2")
+        return int(self.axes)
+
+    def options(self, rank: int) -> dict[str, Any]:
+        """Return the options as the functions take them, those that were typed only."""
+        options: dict[str, Any] = {}
+        for name in ("stride", "dilation", "output_padding", "output_size"):
+            if (text := getattr(self, name)) is not None:
+                options[name] = values.counts(f"--{name.replace('_', '-')}", text)
+        if self.groups is not None:
+            options["groups"] = values.number("--groups", self.groups)
+        if self.padding is not None:
+            options["padding"] = values.padding(self.padding, rank)
+        if self.padding_mode is not None:
+            options["padding_mode"] = self.padding_mode.lower()
+        return options | ({"flip": True} if self.flip else {})
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A described operation: `run` computes it. `planes` says that the kernel went over each plane by itself."""
+
+    problem: Problem
+    x: Array
+    weight: Array
+    bias: Array | None
+    options: Mapping[str, Any]
+    function: str
+    planes: tuple[int, ...] | None = None
+    channels_last: bool = False
+
+    @classmethod
+    def of(cls, request: Request, x: Operand, kernel: Operand, bias: Array | None) -> Layer:
+        """Choose the form by the axes of input and kernel, and describe it; nothing is computed yet."""
+        array, weight = x.array, kernel.array
+        if kernel.is_row and (x.is_row or array.ndim == 1) and request.rank in (None, 1):
+            array, weight = array.reshape(-1), weight.reshape(-1)
+        rank = request.rank or _rank(weight, kernel)
+        last = _channels_last(request, x)
+        options = request.options(rank)
+        if weight.ndim == rank and array.ndim in (rank + 1, rank + 2) and not request.channels:
+            return cls._per_plane(request.op, array, weight, bias, options, last)
+        if request.channels and weight.ndim != rank + 2:
+            axes = "(in, out / groups, …)" if request.op == "conv_transpose" else "(out, in / groups, …)"
+            raise GeometryError(
+                f"--channels takes a kernel with axes of channels, {axes.replace('…', 'height, width')}, "
+                f"not one of shape {weight.shape}",
+                repair="a .npy kernel of such a shape, or no --channels",
+            )
+        if x.source == "picture" and array.ndim == 2 and weight.ndim == rank + 2:
+            array, last = array[:, :, None], True
+        options |= {"layout": "channels_last"} if last and weight.ndim == rank + 2 else {}
+        return cls._described(request.op, rank, array, weight, bias, options, channels_last=last)
+
+    @classmethod
+    def _per_plane(
+        cls, op: str, array: Array, weight: Array, bias: Array | None, options: dict[str, Any], last: bool
+    ) -> Layer:
+        # Every plane becomes an item of a batch with one channel.
+        planes = np.moveaxis(array, -1, -1 - weight.ndim) if last else array
+        leading = planes.shape[: -weight.ndim]
+        if bias is not None and bias.size != 1:
+            raise GeometryError(
+                f"a kernel without axes of channels takes one bias, not {bias.size}", repair="--bias with one number"
+            )
+        batch = planes.reshape(-1, 1, *planes.shape[-weight.ndim :])
+        return cls._described(
+            op, weight.ndim, batch, weight[None, None], bias, options, planes=leading, channels_last=last
+        )
+
+    @classmethod
+    def _described(
+        cls, op: str, rank: int, x: Array, weight: Array, bias: Array | None, options: dict[str, Any], **form: Any
+    ) -> Layer:
+        named = rank <= 3
+        door = Door(f"{op}{rank}d" if named else op, op, rank if named else None)
+        problem = describe(door, x, weight, bias, options).problem
+        return cls(problem, x, weight, bias, options, door.name, **form)
+
+    def run(self) -> Array:
+        """Compute the result, in the form in which the input came."""
+        function = getattr(functional, self.function)
+        # A convolution has one size only: naming it was a check, which is done.
+        targets = ("output_size", "output_padding") if self.problem.op == "conv" else ()
+        options = {name: value for name, value in self.options.items() if name not in targets}
+        y: Array = function(self.x, self.weight, self.bias, **options)
+        if self.planes is not None:
+            y = y.reshape(*self.planes, *y.shape[2:])
+            y = np.moveaxis(y, -1 - self.problem.rank, -1) if self.channels_last else y
+        return y
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Shape of what `run` returns, known before it runs."""
+        problem = self.problem
+        if self.planes is not None:
+            size = problem.out_size
+            return (*self.planes[:-1], *size, self.planes[-1]) if self.channels_last else (*self.planes, *size)
+        if self.x.ndim == problem.rank:
+            return problem.out_size
+        channels = (problem.out_channels,)
+        shape = (*problem.out_size, *channels) if self.channels_last else (*channels, *problem.out_size)
+        return (problem.batch, *shape) if self.x.ndim == problem.rank + 2 else shape
+
+    @property
+    def plane_count(self) -> int:
+        """Planes that the kernel went over one by one; 1 where it met the whole input at once."""
+        return 1 if self.planes is None else math.prod(self.planes)
+
+
+def keeps_brightness(layer: Layer) -> bool:
+    """Whether a constant input stays that constant inside the picture: each phase of the kernel sums to 1.
+
+    A convolution has one phase. A transposed one of stride s has s per axis, with the taps that `Axis.phases` names.
+    """
+    problem, weight = layer.problem, layer.weight
+    if layer.bias is not None and np.any(layer.bias != 0):
+        return False
+    if weight.ndim == problem.rank:
+        weight = weight[None, None]
+    if problem.op == "conv":
+        sums = weight.sum(axis=tuple(range(1, weight.ndim)), dtype=np.result_type(weight.dtype, np.float64))
+        return bool(np.allclose(sums, 1, atol=1e-6))
+    if math.prod(axis.stride for axis in problem.geometry.axes) > weight.size:
+        return False  # more phases than taps: some are empty
+    groups = problem.geometry.groups
+    sums = weight.reshape(groups, -1, *weight.shape[1:]).sum(axis=1, dtype=np.result_type(weight.dtype, np.float64))
+    sums = sums.reshape(-1, *weight.shape[2:])
+    for i, axis in enumerate(problem.geometry.axes):
+        parts = [np.take(sums, list(phase.taps), axis=1 + i).sum(axis=1 + i, keepdims=True) for phase in axis.phases()]
+        sums = np.concatenate(parts, axis=1 + i)
+    return bool(np.allclose(sums, 1, atol=1e-6))
+
+
+def _rank(weight: Array, kernel: Operand) -> int:
+    if weight.ndim <= 2 or kernel.source != "array":  # only a file can hold axes of channels
+        return max(weight.ndim, 1)
+    return weight.ndim - 2
+
+
+def _channels_last(request: Request, x: Operand) -> bool:
+    if x.source != "picture":
+        layout = (request.layout or "channels_first").lower().replace("-", "_")
+        if layout not in ("channels_first", "channels_last"):
+            raise GeometryError(
+                f"--layout takes channels_first or channels_last, not {layout[:40]!r}",
+                repair="--layout channels_last",
+            )
+        return layout == "channels_last"
+    if request.layout is not None:
+        raise GeometryError("a picture is (height, width, channels) always", repair="no --layout")
+    return x.array.ndim == 3

@@ -1,0 +1,94 @@
+"""A trace as a file; the suffix of the path chooses what is written.
+
+.svg .png     one picture: the overview, or the step that is asked for
+.gif .apng    an animation: a frame per step, at most 256 unless the steps are chosen
+.txt .json    all steps as text; everything as data
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike, fspath
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from twofold.errors import FileError, GeometryError
+
+if TYPE_CHECKING:
+    from twofold.explain.trace import Trace
+
+__all__ = ["SUFFIXES", "save"]
+
+SUFFIXES = (".apng", ".gif", ".json", ".png", ".svg", ".txt")
+_STILL = (".png", ".svg")
+_MOVING = (".apng", ".gif")
+
+
+def save(
+    trace: Trace,
+    path: str | PathLike[str],
+    *,
+    step: int | None = None,
+    steps: Sequence[int] | None = None,
+    seconds: float = 0.8,
+    overwrite: bool = True,
+) -> None:
+    """Write a trace; the old file stays whole until the new one is.
+
+    step      which step a still picture shows; None for the overview
+    steps     which steps an animation shows, in this order
+    seconds   how long each is shown
+    raises    FileError for a suffix that names no format or a path that cannot be written
+              GeometryError for a step that does not exist
+
+    >>> from twofold import explain
+    >>> save(explain.conv1d([1, 2], [1]), "steps.bmp")
+    Traceback (most recent call last):
+    twofold.errors.FileError: '.bmp' is no format for a trace: .apng, .gif, .json, .png, .svg and .txt are
+      try steps.svg
+    """
+    name = PurePath(fspath(path))
+    suffix = name.suffix.lower()
+    if suffix not in SUFFIXES:
+        known = ", ".join(SUFFIXES[:-1]) + f" and {SUFFIXES[-1]}"
+        raise FileError(f"{suffix!r} is no format for a trace: {known} are", repair=name.stem + ".svg")
+    if step is not None and suffix not in _STILL:
+        raise GeometryError(
+            f"step chooses the step of a still picture, not of a {suffix} file", repair=f"steps=[{step}]"
+        )
+    if steps is not None and suffix not in _MOVING:
+        raise GeometryError(f"steps chooses the frames of an animation, not of a {suffix} file", repair="step=0")
+    _check_steps(trace, [step] if step is not None else steps or ())
+    from twofold.files import write_bytes, write_text
+
+    content = _content(trace, suffix, step, steps, seconds)
+    if isinstance(content, str):
+        write_text(path, content, overwrite=overwrite)
+    else:
+        write_bytes(path, content, overwrite=overwrite)
+
+
+def _content(trace: Trace, suffix: str, step: int | None, steps: Sequence[int] | None, seconds: float) -> str | bytes:
+    if suffix == ".txt":
+        return trace.text(full=True) + "\n"
+    if suffix == ".json":
+        return trace.to_json() + "\n"
+    if suffix == ".svg":
+        from twofold.explain.svg import to_svg
+
+        return to_svg(trace.scene(step))
+    from twofold.explain import raster
+    from twofold.explain.figure import frames
+
+    if suffix == ".png":
+        return raster.to_png(trace.scene(step))
+    write = raster.to_gif if suffix == ".gif" else raster.to_apng
+    return write(frames(trace, steps), seconds=seconds)
+
+
+def _check_steps(trace: Trace, steps: Sequence[int]) -> None:
+    for step in steps:
+        if not -len(trace.steps) <= step < len(trace.steps):
+            raise GeometryError(
+                f"there is no step {step}: the trace has {len(trace.steps)}", repair=f"0 to {len(trace.steps) - 1}"
+            )

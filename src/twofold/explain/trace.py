@@ -1,0 +1,377 @@
+"""A trace: one convolution or transposed convolution, multiplication by multiplication.
+
+A step of a convolution is one output cell, the dot product of the weight and a window of the input. A step of a
+transposed convolution is one input cell, which paints the weight times its value; `gathered` reads the same
+multiplications per output cell. Everything is made when it is asked for: a trace of a million cells costs what its
+arrays cost, until its steps are looked at.
+
+The arithmetic is that of `arithmetic`: `steps[i].result` has the bits of `y`, and both are what the text says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from twofold.analysis.taps import Taps, rows, walk, window
+from twofold.analysis.taps import taps as all_taps
+from twofold.errors import GeometryError, UnsupportedError
+from twofold.explain import words
+from twofold.explain.arithmetic import LARGEST, Array, accumulate, exact, kind_of, widen
+from twofold.explain.numbers import Number, add, multiply
+from twofold.explain.steps import Canvas, Cells, Lazy, Step, Term
+from twofold.geometry import Problem
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+__all__ = ["Trace"]
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Everything about one operation on given numbers; made by `twofold.explain.conv2d` and its siblings.
+
+    x, weight, bias  the operands, widened (arithmetic.py) and in the form in which they were given
+    drop             leading axes that form leaves out: 2 for plain arrays, 1 without a batch, 0 for all
+    tab              "paint" or "gather": whether the steps of a transposed convolution are its inputs or its outputs
+
+    >>> from twofold import explain
+    >>> trace = explain.conv_transpose2d([[0, 1], [2, 3]], [[0, 1], [2, 3]])
+    >>> trace.y
+    array([[ 0,  0,  1],
+           [ 0,  4,  6],
+           [ 4, 12,  9]])
+    >>> trace.steps[3].text, trace.gathered[4].text
+    ('0*3, 1*3, 2*3, 3*3 = 0, 3, 6, 9', '3*0 + 2*1 + 1*2 + 0*3 = 0 + 2 + 2 + 0 = 4')
+    """
+
+    problem: Problem
+    x: Array
+    weight: Array
+    bias: Array | None = None
+    drop: int = 0
+    tab: Literal["paint", "gather"] = "paint"
+
+    @classmethod
+    def of(cls, problem: Problem, x: Array, weight: Array, bias: Array | None = None, drop: int = 0) -> Trace:
+        """Make a trace of arrays that have the problem's shapes, once the axes that `drop` leaves out are added."""
+        if problem.op == "conv_weight_gradient":
+            raise UnsupportedError(
+                "a weight gradient has no trace of its own", repair="the convolution it belongs to, and taps.meetings"
+            )
+        named = {"x": x, "weight": weight, **({} if bias is None else {"bias": bias})}
+        kind = max(kind_of(name, array) for name, array in named.items())
+        if kind and (problem.dtype == "bool" or "int" in problem.dtype):
+            raise UnsupportedError(f"the problem's dtype is {problem.dtype}, but the numbers are not integers")
+        wide = {name: widen(name, array, kind) for name, array in named.items()}
+        return cls(problem, wide["x"], wide["weight"], wide.get("bias"), drop)
+
+    # -- results ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def y(self) -> Array:
+        """The output, in the form of x."""
+        return self._shown(self._with_bias(self._sum(0, len(self._coarse))))
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of x with all axes: (batch, channels, *size)."""
+        return self.problem.fine_shape if self.problem.op == "conv" else self.problem.coarse_shape
+
+    @cached_property
+    def taps(self) -> Taps:
+        """Every multiplication, as a table of flat indices; refused beyond `analysis.taps.LIMIT` rows."""
+        return all_taps(self.problem)
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """The steps: an output cell each, or for a transposed convolution an input cell each (see `view`)."""
+        if self.problem.op == "conv":
+            return Lazy(len(self._coarse), self._window_step)
+        return self.gathered if self.tab == "gather" else Lazy(len(self._coarse), self._paint_step)
+
+    @property
+    def gathered(self) -> Sequence[Step]:
+        """One dot product per output cell; of a convolution these are its steps."""
+        if self.problem.op == "conv":
+            return self.steps
+        return Lazy(math.prod(self._out_shape), self._gather_step)
+
+    @property
+    def intermediates(self) -> Sequence[Array]:
+        """What each input cell of a transposed convolution paints, as an array of the output's shape.
+
+        Their sum is y, but for the bias.
+        """
+        self._only_transposed("intermediate arrays")
+        return Lazy(len(self._coarse), self._painted)
+
+    @property
+    def canvas(self) -> tuple[Canvas, ...]:
+        """The canvas of a transposed convolution and its crop, an entry per axis."""
+        self._only_transposed("a canvas")
+        problem, canvas = self.problem, []
+        for axis, coarse, fine in zip(problem.geometry.axes, problem.coarse_size, problem.fine_size, strict=True):
+            span = axis.fine_span(range(coarse))
+            canvas.append(Canvas(len(span), -span.start, span.stop - fine))
+        return tuple(canvas)
+
+    @cached_property
+    def uncropped(self) -> Trace:
+        """The same trace on the whole canvas, before the crop and without the bias.
+
+        With a padding mode other than zeros nothing is cropped but folded back, and it is the trace itself.
+        """
+        self._only_transposed("a canvas")
+        if self.problem.padding_mode != "zeros":
+            return self
+        size = tuple(axis.size for axis in self.canvas)
+        whole = replace(self.problem, geometry=self.problem.geometry.without_padding(), fine_size=size)
+        return replace(self, problem=whole, bias=None, drop=0, tab="paint")
+
+    def view(self, view: str | None = None, tab: str | None = None) -> Trace:
+        """Return the same trace seen otherwise; names as in the page's address.
+
+        view  "filter" for a convolution, "transposed" for a transposed one        tab  "paint" or "gather"
+
+        >>> from twofold import explain
+        >>> print(explain.conv_transpose1d([1, 2], [1, 10]).view(tab="gather").steps[1].text)
+        10*1 + 1*2 = 10 + 2 = 12
+        """
+        known = "filter" if self.problem.op == "conv" else "transposed"
+        if view not in (None, known):
+            raise GeometryError(f"{self.problem.op} has no view {view!r}", repair=f"view={known!r}")
+        tabs = ("paint",) if self.problem.op == "conv" else ("paint", "gather")
+        if tab not in (None, *tabs):
+            raise GeometryError(f"the view {known!r} has no tab {tab!r}", repair=f"tab={tabs[-1]!r}")
+        return replace(self, tab="gather" if tab == "gather" else "paint")
+
+    def covered(self, index: int) -> Array:
+        """Return which output cells the steps 0 … `index` of a transposed convolution have painted."""
+        self._only_transposed("painted cells")
+        return self._painter.covered(range(len(self._coarse))[index])
+
+    # -- doors to the other rooms -----------------------------------------------------------------------------------
+
+    def scene(self, step: int | None = None) -> Any:
+        """Draw the overview, or one step, as a `scene.Scene`."""
+        from twofold.explain.figure import overview, step_scene
+
+        return overview(self) if step is None else step_scene(self, step)
+
+    def save(
+        self,
+        path: str | PathLike[str],
+        *,
+        step: int | None = None,
+        steps: Sequence[int] | None = None,
+        seconds: float = 0.8,
+        overwrite: bool = True,
+    ) -> None:
+        """Write a picture, an animation or text; the suffix of the path chooses, see `explain.save`."""
+        from twofold.explain.save import save
+
+        save(self, path, step=step, steps=steps, seconds=seconds, overwrite=overwrite)
+
+    def to_json(self) -> str:
+        """Write the trace as JSON, always in the same bytes; see `explain.export`."""
+        from twofold.explain.export import to_json
+
+        return to_json(self)
+
+    def text(self, *, full: bool = False, ascii: bool = False) -> str:
+        """Write the whole trace for a terminal; see `explain.text`."""
+        from twofold.explain.text import trace_text
+
+        return trace_text(self, full=full, ascii=ascii)
+
+    def __str__(self) -> str:
+        return self.text(ascii=True)
+
+    def __repr__(self) -> str:
+        return f"<Trace {self.problem}: {len(self.steps)} steps>"
+
+    def _repr_svg_(self) -> str:
+        from twofold.explain.svg import to_svg
+
+        return to_svg(self.scene())
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"image/svg+xml": self._repr_svg_(), "text/plain": str(self)}
+
+    # -- steps ------------------------------------------------------------------------------------------------------
+
+    def _window_step(self, index: int) -> Step:
+        return self._dot(index, index, rows(self.problem, index, index + 1, padding=True))
+
+    def _gather_step(self, index: int) -> Step:
+        cell = tuple(int(i) for i in np.unravel_index(index, self._out_shape))
+        return self._dot(index, index, window(self.problem, cell))
+
+    def _dot(self, index: int, out: int, table: Taps) -> Step:
+        terms = self._terms(table)
+        focus = _places(np.array([out]), self._out_shape)[0]
+        bias = None if self._operands[2] is None else self._operands[2].tolist()[focus[1]]
+        values = [t.product for t in terms] + ([] if bias is None else [bias])
+        result = add(values) + self._zero
+        aria = words.dot_aria(words.spoken("output", focus, self._out_shape), result, terms, self._shapes, bias)
+        reads = Cells("input", tuple(t.inp for t in terms if t.inp)), Cells("weight", _taps_of(terms))
+        written = Cells("output", (focus,))
+        channels = self._channel_sums(focus, terms)
+        return Step(index, "dot", written, reads, written, terms, result, bias, channels, aria)
+
+    def _paint_step(self, index: int) -> Step:
+        terms = self._terms(rows(self.problem, index, index + 1))
+        focus = _places(np.array([index]), self.in_shape)[0]
+        value: Number = self._operands[0][index : index + 1].tolist()[0]
+        aria = words.scatter_aria(words.spoken("input", focus, self.in_shape), value, terms, self._shapes)
+        read = Cells("input", (focus,))
+        written = Cells("output", tuple(dict.fromkeys(t.out for t in terms if t.out)))
+        reads = read, Cells("weight", _taps_of(terms))
+        pictures = (lambda: self._painted(index), lambda: self._painter.running(index))
+        return Step(index, "scatter", read, reads, written, terms, value, None, (), aria, *pictures)
+
+    def _terms(self, table: Taps) -> tuple[Term, ...]:
+        x, weight, _ = self._operands
+        inside = table.inp >= 0
+        values = x[np.where(inside, table.inp, 0)].tolist() if x.size else [self._zero] * len(table)
+        places = _places(table.inp, self.in_shape) if x.size else [None] * len(table)
+        taps = _places(table.weight, self.problem.weight_shape)
+        outs = _places(table.out, self._out_shape)
+        return tuple(
+            _term(w, value, real, self._zero, inp, tap, out)
+            for w, value, real, inp, tap, out in zip(
+                weight[table.weight].tolist(), values, inside.tolist(), places, taps, outs, strict=True
+            )
+        )
+
+    def _channel_sums(self, focus: tuple[int, ...], terms: Sequence[Term]) -> tuple[tuple[int, Number], ...]:
+        layer = self.problem.geometry
+        first = 0
+        if self.problem.op == "conv":  # its weights count the channels within the group
+            first = focus[1] // max(1, layer.coarse_channels // layer.groups) * (layer.fine_channels // layer.groups)
+        sums: dict[int, list[Number]] = {}
+        for t in terms:
+            if t.tap:
+                channel = first + t.tap[1] if self.problem.op == "conv" else t.tap[0]
+                sums.setdefault(channel, []).append(t.product)
+        return tuple((channel, add(values)) for channel, values in sums.items())
+
+    # -- arrays -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _operands(self) -> tuple[Array, Array, Array | None]:
+        return exact(self.problem, self.x.ravel(), self.weight.ravel(), self.bias)
+
+    @cached_property
+    def _painter(self) -> _Painter:
+        return _Painter(self)
+
+    @property
+    def _zero(self) -> Number:
+        return {"f": 0.0, "c": 0j}.get(self.x.dtype.kind, 0)
+
+    @property
+    def _coarse(self) -> range:
+        return range(math.prod(self.problem.coarse_shape))
+
+    @property
+    def _out_shape(self) -> tuple[int, ...]:
+        return self.problem.result_shape
+
+    @property
+    def _shapes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        return self.in_shape, self.problem.weight_shape, self._out_shape
+
+    def _sum(self, start: int, stop: int) -> Array:
+        # The products of some coarse cells, flat and without the bias.
+        x, weight, _ = self._operands
+        total = np.zeros(_room(self._out_shape), dtype=x.dtype)
+        accumulate(total, walk(self.problem, start, stop), x, weight)
+        return total
+
+    def _painted(self, index: int) -> Array:
+        return self._shown(self._sum(index, index + 1))
+
+    def _with_bias(self, total: Array) -> Array:
+        bias = self._operands[2]
+        if bias is None:
+            return total
+        planes = total.reshape(self._out_shape[0], self._out_shape[1], -1)
+        with np.errstate(all="ignore"):
+            return np.add(planes, bias.reshape(1, -1, 1)).ravel()
+
+    def _shown(self, total: Array) -> Array:
+        if total.dtype == object and all(-(2**63) <= value < 2**63 for value in total.tolist()):
+            total = total.astype(np.int64)
+        total.flags.writeable = False
+        return total.reshape(self._out_shape[self.drop :])
+
+    def _only_transposed(self, what: str) -> None:
+        if self.problem.op == "conv":
+            raise UnsupportedError(f"{what} belongs to conv_transpose, not to conv", repair="explain.conv_transpose2d")
+
+
+class _Painter:
+    """The running sums of a transposed convolution; the last one is kept, so that going forward is cheap."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._restart()
+
+    def running(self, index: int) -> Array:
+        self._go(index + 1)
+        return self._trace._shown(self._total.copy())
+
+    def covered(self, index: int) -> Array:
+        self._go(index + 1)
+        return self._seen.reshape(self._trace._out_shape[self._trace.drop :]).copy()
+
+    def _restart(self) -> None:
+        self._stop = 0
+        self._total = self._trace._sum(0, 0)
+        self._seen = np.zeros(self._total.shape, dtype=np.bool_)
+
+    def _go(self, stop: int) -> None:
+        if stop < self._stop:
+            self._restart()
+        x, weight, _ = self._trace._operands
+        for table in walk(self._trace.problem, self._stop, stop):
+            accumulate(self._total, [table], x, weight)
+            self._seen[table.out] = True
+        self._stop = stop
+
+
+def _term(
+    weight: Number, value: Number, real: bool, zero: Number, inp: Any, tap: tuple[int, ...], out: tuple[int, ...]
+) -> Term:
+    if real:
+        return Term(weight, value, multiply(weight, value), False, inp, tap, out)
+    return Term(weight, zero, zero, True, None, tap, out)
+
+
+def _places(flat: Array, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    if not flat.size:
+        return []
+    columns = np.unravel_index(np.maximum(flat, 0), shape)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def _taps_of(terms: Sequence[Term]) -> tuple[tuple[int, ...], ...]:
+    return tuple(dict.fromkeys(t.tap for t in terms if t.tap))
+
+
+def _room(shape: tuple[int, ...]) -> int:
+    cells = math.prod(shape)
+    if cells > LARGEST:
+        raise GeometryError(
+            f"the output has shape {shape}, which is {cells * 8} bytes, and an explanation makes at most {LARGEST * 8}",
+            repair="the steps one by one, or a smaller input",
+        )
+    return cells

@@ -1,0 +1,83 @@
+"""Names of cells, for those who read and for those who listen.
+
+A cell is (batch, channel, *position), as an index into its array, channels first; axes of one batch or channel are not
+spoken of. Counting begins at 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twofold.explain.numbers import Number, Term, elided, number
+
+__all__ = ["commas", "dot_aria", "place", "plane_name", "scatter_aria", "spoken"]
+
+_AXES = ("depth", "row", "column")
+
+
+def commas(cell: Sequence[int], shape: Sequence[int]) -> str:
+    """Write a cell shortly: leading axes of batch and channels only from the first that has more than one.
+
+    >>> commas((0, 0, 1, 2), (1, 1, 3, 3)), commas((0, 4, 1, 2), (1, 8, 3, 3))
+    ('1,2', '4,1,2')
+    """
+    first = next((axis for axis in (0, 1) if shape[axis] > 1), 2)
+    return ",".join(str(index) for index in cell[first:])
+
+
+def place(cell: Sequence[int]) -> str:
+    """Write the position of a cell within its plane.
+
+    >>> place((0, 4, 1, 2))
+    '(1,2)'
+    """
+    return "(" + ",".join(str(index) for index in cell[2:]) + ")"
+
+
+def plane_name(name: str, cell: Sequence[int], shape: Sequence[int]) -> str:
+    """Name the plane of a cell.
+
+    >>> plane_name("output", (0, 4, 1, 2), (1, 8, 3, 3)), plane_name("input", (0, 0, 1), (1, 1, 3))
+    ('output channel 4', 'input')
+    """
+    channel = f" channel {cell[1]}" if shape[1] > 1 else ""
+    batch = f" of batch {cell[0]}" if shape[0] > 1 else ""
+    return name + channel + batch
+
+
+def spoken(name: str, cell: Sequence[int], shape: Sequence[int]) -> str:
+    """Name a cell in words.
+
+    >>> spoken("output", (0, 0, 1, 0), (1, 1, 2, 2)), spoken("output", (0, 3, 5), (2, 8, 9))
+    ('output row 1 column 0', 'output batch 0 channel 3 column 5')
+    """
+    batch = f" batch {cell[0]}" if shape[0] > 1 else ""
+    channel = f" channel {cell[1]}" if shape[1] > 1 else ""
+    position, names = cell[2:], _AXES[3 - len(cell[2:]) :]
+    if len(position) > 3:
+        return f"{name}{batch}{channel} " + ",".join(str(index) for index in position)
+    return f"{name}{batch}{channel} " + " ".join(f"{axis} {i}" for axis, i in zip(names, position, strict=True))
+
+
+def dot_aria(focus: str, result: Number, terms: Sequence[Term], shapes: _Shapes, bias: Number | None) -> str:
+    """Speak a dot product: what the cell is, and the products it is made of."""
+    parts = []
+    for t in terms:
+        tap = commas(t.tap, shapes[1]) if t.tap else "?"
+        source = "padding (0)" if t.padding or not t.inp else f"input {commas(t.inp, shapes[0])} ({number(t.input)})"
+        parts.append(f"weight {tap} ({number(t.weight)}) times {source}")
+    parts += [] if bias is None else [f"bias {number(bias)}"]
+    return f"{focus} is {number(result)}: " + (", plus ".join(elided(parts)) or "no products")
+
+
+def scatter_aria(focus: str, value: Number, terms: Sequence[Term], shapes: _Shapes) -> str:
+    """Speak what one input cell paints, and where."""
+    parts = []
+    for t in terms:
+        tap = commas(t.tap, shapes[1]) if t.tap else "?"
+        target = commas(t.out, shapes[2]) if t.out else "?"
+        parts.append(f"weight {tap} ({number(t.weight)}) adds {number(t.product)} to output {target}")
+    return f"{focus} is {number(value)}: " + (", ".join(elided(parts)) or "it reaches no output")
+
+
+_Shapes = tuple[Sequence[int], Sequence[int], Sequence[int]]  # of input, weight and output
