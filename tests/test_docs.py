@@ -2,6 +2,7 @@
 
 import doctest
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,10 @@ def test_links_of_the_page_lead_to_files_that_exist(page: Path) -> None:
     links = [link for link in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in link]
     missing = [link for link in links if not (page.parent / link).exists()]
     assert not missing
+
+
+def test_pictures_of_the_pages_are_what_the_code_draws(tmp_path: Path) -> None:
+    runpy.run_path(str(ROOT / "docs/pictures/make.py"))["draw"](tmp_path)
+    drawn = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    kept = {path.name: path.read_bytes() for path in (ROOT / "docs/pictures").glob("*.svg")}
+    assert drawn == kept

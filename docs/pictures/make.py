@@ -4,6 +4,7 @@ from pathlib import Path
 
 import twofold as tf
 
+
 def draw(folder: Path) -> None:
     """Write every picture into `folder`."""
     cells = [[0, 1], [2, 3]]

@@ -15,10 +15,10 @@ from PIL import Image
 from strategies import cases, few
 from twofold import explain
 from twofold.errors import FileError, GeometryError
+from twofold.explain.animation import to_apng, to_gif
 from twofold.explain.figure import FRAMES, frames, overview, step_scene
 from twofold.explain.glyphs import ASCENT, DESCENT, text_width
 from twofold.explain.panels import formula_box
-from twofold.explain.raster import to_apng, to_gif
 from twofold.explain.scene import Line, Rect, Text
 
 GOLDEN = Path(__file__).parent.parent / "golden"

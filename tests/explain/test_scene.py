@@ -19,9 +19,10 @@ from PIL import Image
 
 from twofold.errors import GeometryError
 from twofold.explain import raster
+from twofold.explain.animation import to_apng, to_gif
 from twofold.explain.glyphs import strokes
 from twofold.explain.grid import Cell, cell_box, grid, grid_size
-from twofold.explain.raster import to_apng, to_gif, to_image, to_png
+from twofold.explain.raster import to_image, to_png
 from twofold.explain.scene import (
     FADED,
     FOCUS,
@@ -343,8 +344,8 @@ def test_every_scene_is_a_frame_even_where_neighbours_are_alike(draw: object) ->
 @pytest.mark.parametrize("draw", [to_gif, to_apng])
 def test_frames_are_drawn_as_they_come(draw: object, monkeypatch: pytest.MonkeyPatch) -> None:
     made, drawn = [], []
-    paint = raster._pixels
-    monkeypatch.setattr(raster, "_pixels", lambda scene, scale: (drawn.append(len(made)), paint(scene, scale))[1])
+    paint = raster.pixels
+    monkeypatch.setattr(raster, "pixels", lambda scene, scale: (drawn.append(len(made)), paint(scene, scale))[1])
 
     def scenes() -> Iterator[Scene]:
         for k in range(6):

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from twofold import explain
 from twofold.explain import Trace
+from twofold.explain.animation import to_gif
 from twofold.explain.figure import frames
-from twofold.explain.raster import to_gif, to_png
+from twofold.explain.raster import to_png
 from twofold.explain.svg import to_svg
 
 HERE = Path(__file__).parent

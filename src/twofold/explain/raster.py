@@ -1,11 +1,7 @@
-"""A scene as pixels: PNG, and several scenes as GIF or animated PNG. The same scenes give the same bytes, always.
+"""A scene as pixels, and as a PNG. The same scene gives the same bytes, always.
 
 Nothing is drawn large and shrunk. A stroke covers a pixel by the distance from the pixel's middle to the stroke, which
 is antialiasing enough and lets a letter be computed once and stamped wherever it occurs.
-
-The two animated files are put together here, frame by frame, for two reasons: frames may come from a generator and
-never stand in memory together; and no frame may vanish, while Pillow's own writers merge neighbours that look alike.
-Every scene is one frame, which repaints only the box in which it differs from the frame before.
 """
 
 from __future__ import annotations
@@ -13,8 +9,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -29,7 +24,7 @@ from twofold.explain.scene import PAPER, Line, Rect, Scene, Text, glyph_places, 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["MAX_PIXELS", "to_apng", "to_gif", "to_image", "to_png"]
+__all__ = ["MAX_PIXELS", "Pixels", "pixels", "png_chunk", "png_data", "png_file", "rgb", "to_image", "to_png"]
 
 Pixels = NDArray[np.uint8]  # (height, width, 3)
 Mask = NDArray[np.float32]  # (height, width), 0 to 1: how much of each pixel is covered
@@ -37,8 +32,6 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 MAX_PIXELS = 40_000_000  # 120 MB; a larger picture is a mistake
 _MAX_SIDE = 65_535  # a GIF counts its sides in 16 bits
-_HOLD = 2.5  # the last frame stays this many times longer: the result should be read before the loop restarts
-_SHORTEST, _LONGEST = 0.02, 655.35  # seconds of a frame: what browsers honour, what 16 bits of 1/100 s hold
 _PHASES = 4  # letters stand on quarters of a pixel, so that their stamps can be used again
 _STAMP = 96 * 96  # pixels; larger masks are not kept
 _PIECE = 48.0  # pixels; a long stroke is computed in pieces, each over its own small box
@@ -57,7 +50,7 @@ def to_image(scene: Scene, scale: float = 2) -> Image:
     """
     from PIL import Image
 
-    return Image.fromarray(_pixels(scene, scale))
+    return Image.fromarray(pixels(scene, scale))
 
 
 def to_png(scene: Scene, scale: float = 2) -> bytes:
@@ -66,65 +59,15 @@ def to_png(scene: Scene, scale: float = 2) -> bytes:
     >>> to_png(Scene(4, 4, "t", "d"))[:4]
     b'\x89PNG'
     """
-    pixels = _pixels(scene, scale)
-    return _png(pixels.shape, [_chunk(b"IDAT", _compress(pixels))], alpha=False)
+    picture = pixels(scene, scale)
+    return png_file(picture.shape, [png_chunk(b"IDAT", png_data(picture))], alpha=False)
 
 
-def to_apng(frames: Iterable[Scene], seconds: float = 0.8, scale: float = 2) -> bytes:
-    r"""The scenes as an animated PNG that repeats for ever, each shown for `seconds`, the last one longer.
-
-    >>> to_apng(Scene(8, 8, f"step {k}", "nothing moves") for k in range(3)).count(b"fcTL")
-    3
-    """
-    parts: list[bytes] = []
-    size, count, sequence = (0, 0, 0), 0, 0
-    for frame in _frames(frames, seconds, scale):
-        size = size if count else frame.pixels.shape
-        height, width, _ = frame.pixels.shape
-        # The last two numbers: leave this frame standing, and lay the next one over it.
-        control = (sequence, width, height, frame.left, frame.top, round(frame.seconds * 100), 100, 0, 1)
-        parts.append(_chunk(b"fcTL", struct.pack(">IIIIIHHBB", *control)))
-        # What did not change is transparent, and black throughout, which takes next to no space.
-        veil = frame.changed[:, :, None]
-        data = _compress(np.concatenate([frame.pixels * veil, veil * np.uint8(255)], axis=2))
-        # The first frame is at the same time the picture that a reader without animation shows.
-        parts.append(_chunk(b"fdAT", struct.pack(">I", sequence + 1) + data) if count else _chunk(b"IDAT", data))
-        sequence += 2 if count else 1
-        count += 1
-    return _png(size, [_chunk(b"acTL", struct.pack(">II", count, 0)), *parts], alpha=True)
+# -- painting ---------------------------------------------------------------------------------------------------------
 
 
-def to_gif(frames: Iterable[Scene], seconds: float = 0.8, scale: float = 1) -> bytes:
-    r"""The scenes as a GIF that repeats for ever, each shown for `seconds`, the last one longer.
-
-    All frames share one palette of at most 255 colours: the scenes' own exactly, then the mixes that antialiasing made.
-
-    >>> data = to_gif(Scene(8, 8, f"step {k}", "nothing moves") for k in range(3))
-    >>> data[:6], data.count(b"\x21\xf9\x04")
-    (b'GIF89a', 3)
-    """
-    from PIL import GifImagePlugin, Image
-
-    palette, width, height = _Palette(), 0, 0
-    parts: list[bytes] = []
-    for frame in _frames(frames, seconds, scale):
-        indices = palette.encode(frame)
-        first = not parts
-        image = Image.frombytes("P", (indices.shape[1], indices.shape[0]), indices.tobytes())
-        if first:
-            width, height = image.size
-        options = {"duration": round(frame.seconds * 100) * 10, "disposal": 1}
-        options |= {} if first else {"transparency": _CLEAR}
-        parts += GifImagePlugin.getdata(image, (frame.left, frame.top), **options)
-    # 0xf7: one colour table of 256 for all frames. The block after it makes the frames repeat for ever.
-    head = b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF7, 0, 0) + palette.table()
-    return b"".join([head, b"\x21\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00", *parts, b"\x3b"])
-
-
-# ---------------------------------------------------------------------------------------------------------- painting
-
-
-def _pixels(scene: Scene, scale: float) -> Pixels:
+def pixels(scene: Scene, scale: float) -> Pixels:
+    """Return the scene as (height, width, 3) in uint8; what is too large for memory is refused."""
     if not (math.isfinite(scale) and scale > 0):
         raise GeometryError(f"scale must be a finite number above 0, not {scale}", repair="scale=2")
     width, height = math.ceil(scene.width * scale), math.ceil(scene.height * scale)
@@ -133,7 +76,7 @@ def _pixels(scene: Scene, scale: float) -> Pixels:
         rule += "" if width * height > MAX_PIXELS else f" and {_MAX_SIDE} on a side"
         most = min(math.sqrt(MAX_PIXELS / scene.width / scene.height), _MAX_SIDE / max(scene.width, scene.height))
         raise GeometryError(rule, repair=f"scale={math.floor(most * 1000) / 1000}, or fewer cells")
-    canvas = np.full((height, width, 3), _rgb(PAPER), dtype=np.uint8)
+    canvas = np.full((height, width, 3), rgb(PAPER), dtype=np.uint8)
     for item in scene.items:
         if isinstance(item, Rect):
             _paint_rect(canvas, item, scale)
@@ -245,121 +188,34 @@ def _blend(canvas: Pixels, left: int, top: int, mask: Mask, colour: str) -> None
     x, y = max(-left, 0), max(-top, 0)
     part = canvas[top + y : max(top + mask.shape[0], 0), left + x : max(left + mask.shape[1], 0)]
     share = mask[y : y + part.shape[0], x : x + part.shape[1], None]
-    part[...] = (part + (np.array(_rgb(colour), dtype=np.float32) - part) * share + 0.5).astype(np.uint8)
+    part[...] = (part + (np.array(rgb(colour), dtype=np.float32) - part) * share + 0.5).astype(np.uint8)
 
 
 def _scaled(paths: tuple[Stroke, ...], scale: float) -> tuple[Stroke, ...]:
     return tuple(tuple((x * scale, y * scale) for x, y in path) for path in paths)
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Return the three numbers of "#rrggbb"."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
-# ------------------------------------------------------------------------------------------------------------ frames
+# -- the file ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Frame:
-    scene: Scene
-    pixels: Pixels  # the box that this frame repaints; the first frame repaints all
-    left: int
-    top: int
-    changed: NDArray[np.bool_]  # (height, width) of that box: where it differs from the frame before
-    seconds: float
-
-
-def _frames(scenes: Iterable[Scene], seconds: float, scale: float) -> Iterator[_Frame]:
-    if not _SHORTEST <= seconds <= _LONGEST / _HOLD:
-        rule = f"a frame is shown for {_SHORTEST} to {_LONGEST / _HOLD:.0f} seconds, not {seconds}"
-        raise GeometryError(rule, repair="seconds=0.8")
-    waiting = iter(scenes)
-    scene, before = next(waiting, None), None
-    if scene is None:
-        raise GeometryError("an animation needs at least one frame, not 0")
-    while scene is not None:
-        following = next(waiting, None)
-        now = _pixels(scene, scale)
-        if before is not None and now.shape != before.shape:
-            sizes = " and ".join(f"{shape[1]} x {shape[0]}" for shape in (before.shape, now.shape))
-            raise GeometryError(f"frames of one animation have one size, not {sizes} pixels")
-        changed = np.ones(now.shape[:2], dtype=np.bool_) if before is None else (now != before).any(axis=2)
-        top, bottom = _span(changed, 1)
-        left, right = _span(changed, 0)
-        hold = seconds if following is not None else seconds * _HOLD
-        yield _Frame(scene, now[top:bottom, left:right], left, top, changed[top:bottom, left:right], hold)
-        before, scene = now, following
-
-
-def _span(changed: NDArray[np.bool_], across: int) -> tuple[int, int]:
-    # A frame in which nothing changed still repaints one pixel: there is no frame of no pixels.
-    hit = np.flatnonzero(changed.any(axis=across))
-    return (int(hit[0]), int(hit[-1]) + 1) if hit.size else (0, 1)
-
-
-def _png(shape: tuple[int, ...], chunks: list[bytes], *, alpha: bool) -> bytes:
+def png_file(shape: tuple[int, ...], chunks: list[bytes], *, alpha: bool) -> bytes:
+    """Return a PNG of these chunks, with the header and the end that they need."""
     header = struct.pack(">IIBBBBB", shape[1], shape[0], 8, 6 if alpha else 2, 0, 0, 0)  # 8 bits of RGB, or of RGBA
-    return b"".join([b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header), *chunks, _chunk(b"IEND", b"")])
+    return b"".join([b"\x89PNG\r\n\x1a\n", png_chunk(b"IHDR", header), *chunks, png_chunk(b"IEND", b"")])
 
 
-def _chunk(name: bytes, data: bytes) -> bytes:
+def png_chunk(name: bytes, data: bytes) -> bytes:
+    """Return one chunk of a PNG: length, name, data, checksum."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def _compress(pixels: Pixels) -> bytes:
+def png_data(pixels: Pixels) -> bytes:
+    """Return pixels as PNG stores them: filtered rows, compressed."""
     # Row filter 0 throughout: on flat colours it compresses better than the filters made for photographs.
     rows = pixels.reshape(pixels.shape[0], -1)
     return zlib.compress(np.pad(rows, ((0, 0), (1, 0))).tobytes(), 9)
-
-
-_CLEAR = 255  # the palette entry that means: as in the frame before
-_MIXES = 192  # entries that mixes may take; the rest stays free for flat colours of later frames
-_NEAR = 300  # squared distance in RGB below which two mixes count as one: some 10 of 255 in each channel
-
-
-class _Palette:
-    """Colours in the order in which they were met. An entry never changes, so frames can be encoded as they come."""
-
-    def __init__(self) -> None:
-        self._colours: list[tuple[int, int, int]] = []
-
-    def encode(self, frame: _Frame) -> Pixels:
-        """The frame as palette indices, (height, width); what did not change is clear."""
-        for colour in _flat_colours(frame.scene):
-            if colour not in self._colours and len(self._colours) < _CLEAR:
-                self._colours.append(colour)
-        packed = frame.pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.int32)
-        met, inverse, counts = np.unique(packed[frame.changed], return_inverse=True, return_counts=True)
-        indices = np.full(packed.shape, _CLEAR, dtype=np.uint8)
-        if met.size:
-            colours = np.stack([met >> 16, (met >> 8) & 255, met & 255], axis=1)
-            indices[frame.changed] = self._nearest(colours, counts)[inverse]
-        return indices
-
-    def _nearest(self, colours: NDArray[np.int32], counts: NDArray[np.intp]) -> Pixels:
-        best = np.full(len(colours), np.iinfo(np.int32).max, dtype=np.int32)
-        index = np.zeros(len(colours), dtype=np.uint8)
-        order = np.argsort(-counts, kind="stable")
-        done = 0
-        while done < len(self._colours):
-            distance = ((colours - np.array(self._colours[done], dtype=np.int32)) ** 2).sum(axis=1, dtype=np.int32)
-            nearer = distance < best
-            best[nearer], index[nearer] = distance[nearer], done
-            done += 1
-            if done == len(self._colours) < _MIXES:  # known ones are done: take up the most frequent one far from all
-                far = order[best[order] > _NEAR]
-                self._colours += [tuple(colours[far[0]].tolist())] if far.size else []
-        return index
-
-    def table(self) -> bytes:
-        """The colour table of the file, 256 entries."""
-        return bytes(channel for colour in self._colours for channel in colour).ljust(768, b"\0")
-
-
-def _flat_colours(scene: Scene) -> list[tuple[int, int, int]]:
-    names = {PAPER: None}
-    for item in scene.items:
-        drawn = [item.stroke] if isinstance(item, Line) else [item.fill]
-        drawn += [item.stroke, texture(item)[0] if item.pattern else None] if isinstance(item, Rect) else []
-        names |= {colour: None for colour in drawn if colour}
-    return [_rgb(name) for name in names]

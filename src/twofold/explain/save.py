@@ -77,12 +77,13 @@ def _content(trace: Trace, suffix: str, step: int | None, steps: Sequence[int] |
         from twofold.explain.svg import to_svg
 
         return to_svg(trace.scene(step))
-    from twofold.explain import raster
+    from twofold.explain.animation import to_apng, to_gif
     from twofold.explain.figure import frames
+    from twofold.explain.raster import to_png
 
     if suffix == ".png":
-        return raster.to_png(trace.scene(step))
-    write = raster.to_gif if suffix == ".gif" else raster.to_apng
+        return to_png(trace.scene(step))
+    write = to_gif if suffix == ".gif" else to_apng
     return write(frames(trace, steps), seconds=seconds)
 
 
