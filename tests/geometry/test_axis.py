@@ -34,7 +34,9 @@ def triples(axis: Axis, coarse_size: int, fine_size: int) -> set[tuple[int, int,
 def coarse_count(axis: Axis, n: int) -> int:
     """Count the places of the kernel inside the padded array; 0 where it does not fit."""
     padded = n + axis.pad_before + axis.pad_after
-    return sum(start + (axis.kernel_size - 1) * axis.dilation < padded for start in range(0, max(padded, 0), axis.stride))
+    return sum(
+        start + (axis.kernel_size - 1) * axis.dilation < padded for start in range(0, max(padded, 0), axis.stride)
+    )
 
 
 def test_fine_is_the_equation():
@@ -59,7 +61,9 @@ def test_span_is_the_triples_of_a_tap_and_its_slices_have_equal_length():
     for axis, n, m in itertools.product(AXES, (0, 1, 7), (0, 1, 4)):
         found = set()
         for tap in range(axis.kernel_size):
-            coarse, fine = (range(*cells.indices(size)) for cells, size in zip(axis.span(tap, m, n), (m, n), strict=True))
+            coarse, fine = (
+                range(*cells.indices(size)) for cells, size in zip(axis.span(tap, m, n), (m, n), strict=True)
+            )
             assert len(coarse) == len(fine)
             found |= {(c, tap, f) for c, f in zip(coarse, fine, strict=True)}
         assert found == triples(axis, m, n)
@@ -142,7 +146,10 @@ def test_output_padding_of_a_convolutions_input_leads_back_to_it_and_is_legal():
         if m:
             extra = axis.output_padding(n)
             assert 0 <= extra < axis.stride
-            assert extra == (n + axis.pad_before + axis.pad_after - axis.dilation * (axis.kernel_size - 1) - 1) % axis.stride
+            assert (
+                extra
+                == (n + axis.pad_before + axis.pad_after - axis.dilation * (axis.kernel_size - 1) - 1) % axis.stride
+            )
             assert axis.fine_size(m, extra) == n
 
 

@@ -144,8 +144,7 @@ def test_a_layer_prints_its_channels_and_axes():
         ),
         (
             lambda: Geometry((Axis(1), Axis(1))).fine_sizes((1, 1), (1, 0)),
-            "output_padding 1 must be smaller than stride 1 or dilation 1\n"
-            "  axis height\n  try output_padding=0",
+            "output_padding 1 must be smaller than stride 1 or dilation 1\n  axis height\n  try output_padding=0",
         ),
         (
             lambda: per_axis("stride", (1, 2), 3, 1),

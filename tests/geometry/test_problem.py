@@ -14,11 +14,9 @@ from strategies import cases
 from twofold.errors import GeometryError
 from twofold.geometry import Axis, Geometry, Problem
 
-DTYPES = {
-    **{"f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bfloat16", "c64": "complex64"},
-    **{"c128": "complex128", "int8": "int8", "int16": "int16", "int32": "int32", "int64": "int64"},
-    **{"uint8": "uint8", "uint16": "uint16", "uint32": "uint32", "uint64": "uint64", "bool": "bool"},
-}
+DTYPES = {"f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bfloat16", "c64": "complex64", "bool": "bool"}
+DTYPES |= {"c128": "complex128", "int8": "int8", "int16": "int16", "int32": "int32", "int64": "int64"}
+DTYPES |= {"uint8": "uint8", "uint16": "uint16", "uint32": "uint32", "uint64": "uint64"}
 
 
 def described(case, **more) -> Problem:
@@ -239,7 +237,10 @@ def test_a_problem_is_checked_at_birth_and_cannot_be_changed():
         ({"fine_size": (5, 5)}, "1 axes, but sizes (5, 5) and (3,)"),
         ({"batch": -1}, "batch must be at least 0, not -1"),
         ({"flip": 1}, "flip must be True or False, not 1"),
-        ({"padding_mode": "mirror"}, "padding_mode must be 'zeros', 'reflect', 'replicate' or 'circular', not 'mirror'"),
+        (
+            {"padding_mode": "mirror"},
+            "padding_mode must be 'zeros', 'reflect', 'replicate' or 'circular', not 'mirror'",
+        ),
         ({"dtype": "float8"}, "dtype must be 'float32', 'float64'"),
         ({"layout": "NHWC"}, "layout must be 'channels_first' or 'channels_last', not 'NHWC'"),
     ]:
