@@ -139,8 +139,8 @@ MUTANTS = [
     Mutant(
         "swapped pads",
         "geometry/layer.py",
-        "pad_before=before, pad_after=after))",
-        "pad_before=after, pad_after=before))",
+        "pad_before=pads[0], pad_after=pads[1])",
+        "pad_before=max(pads[1], 0), pad_after=pads[0])",
         REFERENCE,
     ),
     Mutant(
@@ -175,13 +175,17 @@ MUTANTS = [
     Mutant(
         "groups interleaved",
         "reference.py",
-        "matrix.reshape(groups, matrix.shape[0] // groups, matrix.shape[1])",
-        "matrix.reshape(matrix.shape[0] // groups, groups, matrix.shape[1]).swapaxes(0, 1)",
+        "weight.reshape(groups, channels // groups, *rest)",
+        "weight.reshape(channels // groups, groups, *rest).swapaxes(0, 1)",
         LAWS,
     ),
-    Mutant("flipped kernel", "reference.py", "if not problem.flip:", "if problem.flip:", REFERENCE),
-    Mutant("flip of every axis lost", "reference.py", "(size - 1 - t for t, size", "(t for t, size", REFERENCE),
-    Mutant("transpose assigns, does not add", "reference.py", "y[fine_cells] += ", "y[fine_cells] = ", REFERENCE),
+    Mutant(
+        "flipped kernel", "reference.py", "if problem.flip else kernel", "if not problem.flip else kernel", REFERENCE
+    ),
+    Mutant("flip of one axis lost", "reference.py", "range(3, kernel.ndim)", "range(4, kernel.ndim)", REFERENCE),
+    Mutant("transpose assigns", "reference.py", "y[fine_cells] += _mix", "y[fine_cells] = _mix", REFERENCE),
+    Mutant("large kernels assign", "reference.py", "kernel[taps] += _einsum", "kernel[taps] = _einsum", REFERENCE),
+    Mutant("a stretch ends early", "geometry/axis.py", "last + (1 if step > 0", "last + (0 if step > 0", REFERENCE),
     Mutant(
         "wrong fold",
         "reference.py",

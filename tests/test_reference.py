@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,3 +138,49 @@ def test_the_workspace_is_an_upper_bound_of_what_is_allocated(text):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= y.nbytes + reference.workspace(problem, 4, widens=False) + 50_000  # Python's own objects
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "conv i5 k99 p60",
+        "conv ci2 co2 i4x5 k70x3 s2x1 p40x1 g2 flip",
+        "conv i99 k90 s3 d1",
+        "conv i150 k70 s2 d2",
+        "conv ci2 co3 i3x3 k80x80 p45",
+        "conv_transpose ci3 co2 i2x3 k80x80 s3x2 d1x2",
+        "conv_transpose i90 k80 s2 p84",
+        "conv_weight_gradient ci2 co2 i300 k90 s3 d2 g2",
+    ],
+)
+def test_kernels_of_more_taps_than_cells_equal_torch(text):
+    """Beyond 64 taps the loop goes over the cells of the smaller side; torch's loop knows no such choice."""
+    problem = Problem.parse(text)
+    rng = np.random.default_rng(7)
+    fine, coarse, weight = (
+        rng.integers(-9, 10, shape).astype(float)
+        for shape in (problem.fine_shape, problem.coarse_shape, problem.weight_shape)
+    )
+    turned = np.flip(weight, tuple(range(2, weight.ndim))) if problem.flip else weight
+    x, w = torch.tensor(fine, requires_grad=True), torch.tensor(turned.copy(), requires_grad=True)
+    axes = problem.geometry.axes
+    y = getattr(torch.nn.functional, f"conv{problem.rank}d")(
+        x, w, None, [a.stride for a in axes], [a.pad_before for a in axes], [a.dilation for a in axes],
+        problem.geometry.groups,
+    )  # fmt: skip
+    y.backward(torch.tensor(coarse))
+    expected = {"conv": y, "conv_transpose": x.grad, "conv_weight_gradient": w.grad}[problem.op].detach().numpy()
+    first, second = {
+        "conv": (fine, weight), "conv_transpose": (coarse, weight), "conv_weight_gradient": (fine, coarse)
+    }[problem.op]  # fmt: skip
+    assert np.array_equal(reference.run(problem, first, second), expected)
+
+
+def test_a_kernel_too_large_to_list_is_summed_in_stretches():
+    kernel = np.broadcast_to(1.0, (10_000_000,))
+    assert conv_total(np.ones(3), kernel) == 3 * 10_000_000
+
+
+def conv_total(x, kernel):
+    problem = Problem.of("conv_transpose", (3,), (len(kernel),), dtype="float64")
+    return reference.run(problem, x[None, None], kernel[None, None]).sum()

@@ -91,6 +91,12 @@ def _type_name(value: object) -> str:
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__.split('.')[0]}.{kind.__name__}"
 
 
+def _all_integers(values: Any) -> bool:
+    if isinstance(values, (list, tuple)):
+        return all(_all_integers(value) for value in values)
+    return isinstance(values, int)
+
+
 class NumpyKind:
     """NumPy arrays of any strides, byte order and writability; nested lists of numbers."""
 
@@ -101,6 +107,10 @@ class NumpyKind:
             raise GeometryError(f"{name} is not a rectangular array: {error}", repair="rows of equal length") from None
         except Exception as error:  # whatever an element of a list raises when it is asked for its value
             raise UnsupportedError(f"{name} does not become an array: {str(error)[:200]}") from None
+        if isinstance(value, (list, tuple)) and array.dtype.kind == "f" and array.size and _all_integers(value):
+            raise UnsupportedError(
+                f"{name} holds integers that no one 64-bit dtype holds, and NumPy would round them", repair="floats"
+            )
         if array.dtype.kind in "OSUVMm" and array.dtype.name != "bfloat16":
             dtype = str(array.dtype) if len(str(array.dtype)) <= 40 else "a structured dtype"
             raise UnsupportedError(
@@ -172,9 +182,8 @@ class TorchKind:
         is_fake = isinstance(tensor, torch._subclasses.FakeTensor)
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested or tensor.is_meta or is_fake:
             what = f"layout {tensor.layout}, device {tensor.device}, dtype {tensor.dtype}"
-            raise UnsupportedError(
-                f"{name} is not a dense torch tensor with values ({what})", repair=f"{name}.to_dense()"
-            )
+            repair = f"{name}.to_dense()" if tensor.layout != torch.strided else "a tensor that holds values"
+            raise UnsupportedError(f"{name} is not a dense torch tensor with values ({what})", repair=repair)
 
     def check_agreement(self, **named: Any) -> None:
         dtypes = {name: tensor.dtype for name, tensor in named.items() if tensor is not None}

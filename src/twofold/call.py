@@ -23,7 +23,7 @@ from twofold.dtypes import result_dtype, rounded, sum_dtype, widened
 from twofold.errors import GeometryError, TwofoldError, UnsupportedError
 from twofold.geometry import Problem
 from twofold.geometry.axis import as_count
-from twofold.geometry.layer import one_of, per_axis
+from twofold.geometry.layer import naming, one_of, per_axis
 from twofold.geometry.problem import DTYPES, LAYOUTS
 from twofold.memory import check_memory
 
@@ -87,6 +87,7 @@ def describe(door: Door, x: Any, weight: Any, bias: Any, options: Mapping[str, A
             f"bias has shape {host_bias.shape}, but there are {out_channels} out_channels",
             repair=f"a bias of shape ({out_channels},)",
         )
+    _refuse_crop(options)
     problem = Problem.of(
         door.op,
         host_x.shape[2:],
@@ -114,6 +115,7 @@ def describe_weight_gradient(x: Any, grad_y: Any, kernel_size: Any, options: Map
     coarse, grad_form = _canonical("grad_y", coarse, rank, layout)
     if form != grad_form or fine.shape[0] != coarse.shape[0]:
         raise GeometryError(f"x {shape_of(x)} and grad_y {shape_of(grad_y)} differ in batch")
+    _refuse_crop(options)
     problem = Problem.of(
         "conv_weight_gradient",
         fine.shape[2:],
@@ -184,6 +186,16 @@ def named_call(name: str, arrays: dict[str, Any], options: dict[str, Any]) -> It
         raise
     except MemoryError:
         raise GeometryError(f"{name} ran out of memory", repair="smaller arrays, or a tile at a time") from None
+
+
+def _refuse_crop(options: Mapping[str, Any]) -> None:
+    # A problem may leave a right edge unread (negative padding after); here it is far more likely a mistake.
+    padding = options.get("padding", 0)
+    entries = padding if isinstance(padding, (Sequence, np.ndarray)) and not isinstance(padding, (str, bytes)) else ()
+    for i, entry in enumerate(entries):
+        if isinstance(entry, (Sequence, np.ndarray)) and np.ndim(entry) == 1 and len(entry) == 2:
+            with naming(i, len(entries)):
+                as_count("padding", entry[1], 0)
 
 
 def _rank(door: Door, x: Array, weight: Array) -> int:

@@ -1,20 +1,19 @@
 """The definition: both operations and the weight gradient as a loop over taps, vectorised over positions, in NumPy.
 
-For each tap, `Axis.span` names the coarse and the fine cells that meet; then one line is the operation:
+For each tap, `Axis.meetings` names the coarse and the fine cells that meet; then one line is the operation:
 
     convolution             coarse += weight[tap]   @ fine
     transposed convolution  fine   += weight[tap].T @ coarse
     weight gradient         weight[tap] = coarse @ fine.T
 
-Any rank, every dtype, every padding mode. It is the slow twin that each fast kernel is tested against, and serves the
-problems that are too small or too rare to compile for. All arrays here are channels first; nothing is conjugated.
-
-How sums are made and rounded is said in `dtypes`.
+Where a kernel has more taps than there are cells, the loop goes over the cells instead, and whole stretches of taps
+meet at once. Any rank, every dtype, every padding mode. It is the slow twin that each fast kernel is tested against,
+and serves the problems that are too small or too rare to compile for. All arrays here are channels first; nothing is
+conjugated. How sums are made and rounded is said in `dtypes`.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +24,7 @@ import numpy.typing as npt
 from twofold.dtypes import rounded, widened
 from twofold.errors import GeometryError
 from twofold.geometry import Axis, Geometry, Problem
+from twofold.geometry.axis import Meeting
 
 __all__ = [
     "conv",
@@ -77,12 +77,15 @@ def conv(
     if problem.padding_mode != "zeros":
         x = _pad(x, problem)
         layer, fine_size = layer.without_padding(), x.shape[2:]
-    fine = _grouped(x, layer.groups)  # (N, G, C/G, *fine)
+    kernel, fine = _kernel(weight, problem), _grouped(x, layer.groups)
     coarse = np.zeros(problem.coarse_shape, x.dtype)
-    y = _grouped(coarse, layer.groups)  # (N, G, K/G, *coarse), a view
-    for tap, coarse_cells, fine_cells in _meetings(layer, problem.coarse_size, fine_size):
+    y = _grouped(coarse, layer.groups)  # a view
+    for taps, coarse_cells, fine_cells in _meetings(layer, problem.coarse_size, fine_size):
         with np.errstate(all="ignore"):  # Inf and NaN are values like others here
-            y[coarse_cells] += _mix(_tap_weight(weight, tap, problem), fine[fine_cells])
+            if _is_one(taps):
+                y[coarse_cells] += _mix(kernel[taps], fine[fine_cells])
+            else:
+                y[coarse_cells] += _einsum("ngk", coarse_cells, ("gkc", kernel, taps), ("ngc", fine, fine_cells))
     return rounded(coarse, bias, result)
 
 
@@ -105,13 +108,15 @@ def conv_transpose(
         fine_size = tuple(len(source) for source in _sources(problem))
         layer = layer.without_padding()
     x, weight, bias, result = widened(terms, x, weight, bias, out_dtype)
-    coarse = _grouped(x, layer.groups)  # (N, G, K/G, *coarse)
+    kernel, coarse = _kernel(weight, problem), _grouped(x, layer.groups)
     fine = np.zeros((problem.batch, layer.fine_channels, *fine_size), x.dtype)
-    y = _grouped(fine, layer.groups)  # (N, G, C/G, *fine), a view
-    for tap, coarse_cells, fine_cells in _meetings(layer, problem.coarse_size, fine_size):
-        mix = np.swapaxes(_tap_weight(weight, tap, problem), 1, 2)
+    y = _grouped(fine, layer.groups)  # a view
+    for taps, coarse_cells, fine_cells in _meetings(layer, problem.coarse_size, fine_size):
         with np.errstate(all="ignore"):
-            y[fine_cells] += _mix(mix, coarse[coarse_cells])
+            if _is_one(taps):
+                y[fine_cells] += _mix(np.swapaxes(kernel[taps], 1, 2), coarse[coarse_cells])
+            else:
+                y[fine_cells] += _einsum("ngc", fine_cells, ("gkc", kernel, taps), ("ngk", coarse, coarse_cells))
     if problem.padding_mode != "zeros":
         fine = _fold(fine, problem)
     return rounded(fine, bias, result)
@@ -133,11 +138,14 @@ def conv_weight_gradient(problem: Problem, x: Array, grad_y: Array, *, out_dtype
         layer, fine_size = layer.without_padding(), x.shape[2:]
     fine, coarse = _grouped(x, layer.groups), _grouped(grad_y, layer.groups)
     grad = np.zeros(layer.weight_shape, x.dtype)
-    for tap, coarse_cells, fine_cells in _meetings(layer, problem.coarse_size, fine_size):
-        left, right = _flat(coarse[coarse_cells]), _flat(fine[fine_cells])
+    kernel = _kernel(grad, problem)  # a view
+    for taps, coarse_cells, fine_cells in _meetings(layer, problem.coarse_size, fine_size):
         with np.errstate(all="ignore"):
-            pairs = np.matmul(left, np.swapaxes(right, 2, 3)).sum(axis=0)  # (G, K/G, C/G)
-        grad[_at(tap, problem)] = pairs.reshape(grad.shape[:2])
+            if _is_one(taps):
+                left, right = _flat(coarse[coarse_cells]), _flat(fine[fine_cells])
+                kernel[taps] += np.matmul(left, np.swapaxes(right, 2, 3)).sum(axis=0)
+            else:
+                kernel[taps] += _einsum("gkc", taps, ("ngk", coarse, coarse_cells), ("ngc", fine, fine_cells))
     return rounded(grad, None, result)
 
 
@@ -189,30 +197,47 @@ def _fold(padded: Array, problem: Problem) -> Array:
 
 def _meetings(
     layer: Geometry, coarse_size: tuple[int, ...], fine_size: tuple[int, ...]
-) -> Iterator[tuple[tuple[int, ...], Index, Index]]:
-    """Yield each tap that meets anything, with indices of the coarse and of the fine cells that meet through it."""
-    spans = [
-        [(tap, *axis.span(tap, coarse, fine)) for tap in range(axis.kernel_size)]
-        for axis, coarse, fine in zip(layer.axes, coarse_size, fine_size, strict=True)
-    ]
-    meeting = [[span for span in axis_spans if span[1].stop > span[1].start] for axis_spans in spans]
-    for per_axis in itertools.product(*meeting):
-        taps, coarse_cells, fine_cells = zip(*per_axis, strict=True)
-        yield taps, (..., *coarse_cells), (..., *fine_cells)
+) -> Iterator[tuple[Index, Index, Index]]:
+    """Yield batches of meetings as indices of the kernel, of the coarse and of the fine cells."""
+    axes = list(zip(layer.axes, coarse_size, fine_size, strict=True))
+
+    def from_axis(i: int) -> Iterator[tuple[Meeting, ...]]:
+        if i == len(axes):
+            yield ()
+            return
+        axis, coarse, fine = axes[i]
+        for meeting in axis.meetings(coarse, fine):
+            if all(not isinstance(cells, slice) or cells.start != cells.stop for cells in meeting):
+                yield from ((meeting, *rest) for rest in from_axis(i + 1))
+
+    for meetings in from_axis(0):
+        taps, coarse_cells, fine_cells = zip(*meetings, strict=True)
+        yield (..., *taps), (..., *coarse_cells), (..., *fine_cells)
 
 
-def _at(tap: tuple[int, ...], problem: Problem) -> Index:
-    """Return the index of the weights of `tap`: mathematical convolution turns the kernel by 180 degrees."""
-    if not problem.flip:
-        return (..., *tap)
-    return (..., *(size - 1 - t for t, size in zip(tap, problem.geometry.kernel_size, strict=True)))
+def _kernel(weight: Array, problem: Problem) -> Array:
+    """Return the weight as (G, K/G, C/G, *kernel_size), a view; mathematical convolution turns it by 180 degrees."""
+    groups, (channels, *rest) = problem.geometry.groups, weight.shape
+    kernel = weight.reshape(groups, channels // groups, *rest)
+    return np.flip(kernel, tuple(range(3, kernel.ndim))) if problem.flip else kernel
 
 
-def _tap_weight(weight: Array, tap: tuple[int, ...], problem: Problem) -> Array:
-    """(G, K/G, C/G): the matrix that mixes the channels of each group at one tap."""
-    matrix = weight[_at(tap, problem)]
-    groups = problem.geometry.groups
-    return matrix.reshape(groups, matrix.shape[0] // groups, matrix.shape[1])
+def _is_one(taps: Index) -> bool:
+    return not any(isinstance(tap, slice) for tap in taps)
+
+
+def _einsum(wanted: str, wanted_cells: Index, *operands: tuple[str, Array, Index]) -> Array:
+    """Sum products over what `wanted` lacks: letters are n batch, g group, k and c channels; slices are axes."""
+
+    def labels(letters: str, cells: Index) -> list[int]:
+        axes = [i for i, cell in enumerate(cells[1:]) if isinstance(cell, slice)]
+        return ["ngkc".index(letter) for letter in letters] + [4 + i for i in axes]
+
+    arguments: list[Any] = []
+    for letters, array, cells in operands:
+        arguments += [array[cells], labels(letters, cells)]
+    result: Array = np.einsum(*arguments, labels(wanted, wanted_cells))
+    return result
 
 
 def _mix(matrix: Array, cells: Array) -> Array:

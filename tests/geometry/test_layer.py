@@ -130,7 +130,7 @@ def test_a_layer_prints_its_channels_and_axes():
 @pytest.mark.parametrize(
     ("action", "message"),
     [
-        (lambda: Geometry(()), "a convolution has at least 1 spatial axis, not 0"),
+        (lambda: Geometry(()), "the axes of a layer are a tuple of at least 1 Axis"),
         (
             lambda: Geometry((Axis(3),), 6, 8, 4),
             "groups 4 must divide the channels, but 6 = 1 * 4 + 2\n  try groups=3",
@@ -165,7 +165,7 @@ def test_a_layer_prints_its_channels_and_axes():
             "  axis width\n  try padding=((1, 2), …), one pair per axis",
         ),
         (lambda: conv_axes((5,), (3,), (1,), (1,), -1), "padding must be at least 0, not -1\n  axis width"),
-        (lambda: conv_axes((5,), (3,), (1,), (1,), ((0, -1),)), "padding must be at least 0, not -1\n  axis width"),
+        (lambda: conv_axes((5,), (3,), (1,), (1,), ((-1, 0),)), "padding must be at least 0, not -1\n  axis width"),
         (lambda: conv_axes((5,), (3,), (1,), (1,), 0.5), "padding must be an integer, not 0.5 (float)\n  axis width"),
         (
             lambda: transposed_axes((4,), (3,), (2,), (1,), 0, 1, 9),

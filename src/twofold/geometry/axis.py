@@ -16,13 +16,13 @@ relationships 6 and 14.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
 
 from twofold.errors import GeometryError
 
-__all__ = ["Axis", "Phase", "as_count", "shown"]
+__all__ = ["Axis", "Meeting", "Phase", "as_count", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +155,13 @@ class Axis:
         >>> list(Axis(kernel_size=3, pad_before=1).taps(0, fine_size=5))
         [(1, 0), (2, 1)]
         """
+        return ((tap, self.fine(coarse, tap)) for tap in self.taps_from(coarse, fine_size))
+
+    def taps_from(self, coarse: int, fine_size: int) -> range:
+        """Return the taps through which `coarse` meets some cell of 0 … fine_size - 1."""
         first = max(0, _ceil_div(-self.fine(coarse, 0), self.dilation))
         last = min(self.kernel_size - 1, (fine_size - 1 - self.fine(coarse, 0)) // self.dilation)
-        for tap in range(first, last + 1):
-            yield tap, self.fine(coarse, tap)
+        return range(first, max(last + 1, first))
 
     def taps_reaching(self, fine: int, coarse_size: int) -> range:
         """Return the taps through which some cell of 0 … coarse_size - 1 meets `fine`; `coarse_of` names the cell.
@@ -193,6 +196,30 @@ class Axis:
         if stop <= first:
             return slice(0, 0), slice(0, 0)
         return slice(first, stop), slice(self.fine(first, tap), self.fine(stop - 1, tap) + 1, self.stride)
+
+    def meetings(self, coarse_size: int, fine_size: int) -> Iterator[Meeting]:
+        """Yield every meeting of a tap, a coarse and a fine cell once, in batches: one is fixed, two are slices.
+
+        The tap is fixed, unless the kernel is large and there are fewer cells of a side to go through.
+
+        >>> for taps, coarse, fine in Axis(kernel_size=2, stride=2).meetings(coarse_size=3, fine_size=6):
+        ...     print(taps, coarse, fine)
+        0 slice(0, 3, None) slice(0, 5, 2)
+        1 slice(0, 3, None) slice(1, 6, 2)
+        """
+        if self.kernel_size <= max(_FEW_TAPS, min(coarse_size, fine_size)):
+            for tap in range(self.kernel_size):
+                yield (tap, *self.span(tap, coarse_size, fine_size))
+        elif coarse_size <= fine_size:
+            for coarse in range(coarse_size):
+                taps = self.taps_from(coarse, fine_size)
+                if taps:
+                    yield _line(taps), coarse, _line([self.fine(coarse, tap) for tap in (taps[0], taps[-1])], taps)
+        else:
+            for fine in range(fine_size):
+                taps = self.taps_reaching(fine, coarse_size)
+                if taps:
+                    yield _line(taps), _line([self.coarse_of(fine, tap) for tap in (taps[0], taps[-1])], taps), fine
 
     def fine_span(self, coarse: range) -> range:
         """Return the interval of fine cells that a coarse interval reads, padding included (its receptive field).
@@ -348,7 +375,19 @@ def shown(value: object) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
+Meeting = tuple[int | slice, int | slice, int | slice]  # taps, coarse cells, fine cells
+
+_FEW_TAPS = 64  # a loop over so many taps costs nothing that matters
 _LIMIT = 10**1000
+
+
+def _line(cells: Sequence[int], like: range | None = None) -> slice:
+    """Return the evenly spaced cells from the first to the last, as many as `like` has, as a slice."""
+    count = len(cells if like is None else like)
+    first, last = cells[0], cells[-1]
+    step = (last - first) // (count - 1) if count > 1 else 1
+    beyond = last + (1 if step > 0 else -1)
+    return slice(first, beyond if beyond >= 0 else None, step)
 
 
 def _ceil_div(a: int, b: int) -> int:

@@ -39,8 +39,8 @@ class Geometry:
     groups: int = 1
 
     def __post_init__(self) -> None:
-        if not self.axes:
-            raise GeometryError("a convolution has at least 1 spatial axis, not 0")
+        if not (isinstance(self.axes, tuple) and self.axes and all(isinstance(axis, Axis) for axis in self.axes)):
+            raise GeometryError("the axes of a layer are a tuple of at least 1 Axis", repair="Geometry((Axis(3),))")
         as_count("groups", self.groups, 1)
         for side in ("fine_channels", "coarse_channels"):
             channels = as_count(side, getattr(self, side), 0)
@@ -241,8 +241,9 @@ def _padded(bare: Sequence[Axis], padding: object) -> tuple[Axis, ...]:
     axes = []
     for i, entry in enumerate(_entries("padding", padding, rank)):
         with naming(i, rank):
-            before, after = (as_count("padding", pad, 0) for pad in _pair(entry))
-            axes.append(replace(bare[i], pad_before=before, pad_after=after))
+            before, after = _pair(entry)
+            pads = as_count("padding", before, 0), as_count("padding", after, None)
+            axes.append(replace(bare[i], pad_before=pads[0], pad_after=pads[1]))
     return tuple(axes)
 
 

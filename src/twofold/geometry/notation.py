@@ -49,7 +49,8 @@ DTYPES = {  # the word in a problem's string -> NumPy's (and ml_dtypes') name
 }
 
 _FIELD = re.compile(r"(op|ci|co|[nikspdgo])((?:-?[0-9]+(?::-?[0-9]+)?)(?:x-?[0-9]+(?::-?[0-9]+)?)*)")
-_MAX_TEXT = 4000  # characters; also keeps each number far below the digits at which Python refuses to convert it
+_MAX_TEXT = 100_000  # characters
+_MAX_DIGITS = 1000  # of one number; `Axis` takes no more
 
 _Entry = int | tuple[int, int]
 
@@ -155,6 +156,8 @@ def _unknown(token: str) -> GeometryError:
 
 
 def _entry(key: str, text: str) -> _Entry:
+    if max(len(number) for number in text.split(":")) > _MAX_DIGITS:
+        raise GeometryError(f"{key} has more than {_MAX_DIGITS} digits, which is no size", repair=f"{key}3")
     if ":" in text and key != "p":
         raise GeometryError(f"only padding takes a before:after pair, not {key}{text}", repair="p1:2")
     if ":" not in text:
