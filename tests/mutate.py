@@ -292,6 +292,9 @@ MUTANTS = [
 def main(words: list[str]) -> int:
     """Run the mutants whose names contain all words, print a table, and return 1 if one survived or did not apply."""
     chosen = [mutant for mutant in MUTANTS if all(word in mutant.name for word in words)]
+    if not chosen:
+        print(f"no mutant has {' and '.join(words)} in its name; there are: {', '.join(m.name for m in MUTANTS)}")
+        return 1
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(PARALLEL) as pool:
         sane = unbroken(Path(folder) / "unbroken")
