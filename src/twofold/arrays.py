@@ -138,7 +138,7 @@ class NumpyKind:
     def write(self, result: Array, out: Any, inputs: dict[str, Any], out_dtype: Any) -> Any:
         if not isinstance(out, np.ndarray):
             raise UnsupportedError(f"out must be a NumPy array, not {_type_name(out)}", repair="np.empty_like(y)")
-        _check_out(out.shape, result.shape, str(out.dtype), str(result.dtype))
+        _check_out(out.shape, result.shape, str(out.dtype.newbyteorder("=")), str(result.dtype))
         if not out.flags.writeable:
             raise UnsupportedError("out is read-only", repair="a writable array")
         _check_overlap(out, inputs)
@@ -162,7 +162,8 @@ class TorchKind:
         try:
             array: Array = tensor.numpy()
         except (TypeError, RuntimeError) as error:
-            raise UnsupportedError(f"{name} is a torch tensor that NumPy cannot hold: {str(error)[:200]}") from None
+            rule = f"{name} is a torch tensor that NumPy cannot hold: {str(error)[:200]}"
+            raise UnsupportedError(rule, repair=f"{name}.float()") from None
         return array
 
     def _refuse_special(self, name: str, tensor: Any) -> None:

@@ -154,9 +154,8 @@ def gradients(call: Call, grad_y: Any, y: Any) -> tuple[Any, Any, Any]:
     if grad.shape != host_y.shape:
         raise GeometryError(f"grad_y has shape {grad.shape}, but y has {host_y.shape}", repair="np.ones_like(y)")
     if not np.can_cast(grad.dtype, host_y.dtype):
-        raise UnsupportedError(
-            f"grad_y is {grad.dtype}, but y is {host_y.dtype}", repair=f"grad_y.astype({host_y.dtype})"
-        )
+        repair = "floats for x and weight" if host_y.dtype.kind in "iu" else f"grad_y.astype(np.{host_y.dtype})"
+        raise UnsupportedError(f"grad_y is {grad.dtype}, but y is {host_y.dtype}", repair=repair)
     grad = grad.astype(host_y.dtype, copy=False)
     grad = grad[None, None] if call.form == "textbook" else _canonical("grad_y", grad, problem.rank, problem.layout)[0]
     if 0 in problem.fine_size:  # an image of padding alone: no transposed layer has such an output
@@ -181,7 +180,7 @@ def named_call(name: str, arrays: dict[str, Any], options: dict[str, Any]) -> It
         for key, value in options.items():
             default = _DEFAULTS.get(key)
             if type(value) is not type(default) or value != default:
-                parts.append(f"{key}={_short(value)}")
+                parts.append(f"out {shape_of(value)}" if key == "out" else f"{key}={_short(value)}")
         error.call = error.call or f"{name}({', '.join(parts)})"
         raise
     except MemoryError:

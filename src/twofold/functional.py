@@ -10,8 +10,10 @@ and goes through DLPack. `vjp` gives NumPy users the gradients.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypedDict, Unpack
 
 from twofold.call import Door, describe, describe_weight_gradient, gradients, named_call, run
@@ -74,7 +76,7 @@ def conv(
     >>> conv(np.ones((1, 1, 5)), np.ones((1, 1, 3)), stride=2)
     array([[[3., 3.]]])
     """
-    sizes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    sizes = _sizes(stride, padding, dilation, groups)
     return _apply(Door("conv", "conv"), x, weight, bias, sizes, options)
 
 
@@ -114,9 +116,8 @@ def conv_transpose(
              [ 0.,  4.,  6.],
              [ 4., 12.,  9.]]]])
     """
-    sizes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    targets = {"output_padding": output_padding, "output_size": output_size}
-    return _apply(Door("conv_transpose", "conv_transpose"), x, weight, bias, sizes | targets, options)
+    sizes = _sizes(stride, padding, dilation, groups, output_padding, output_size)
+    return _apply(Door("conv_transpose", "conv_transpose"), x, weight, bias, sizes, options)
 
 
 def conv_weight_gradient(
@@ -146,13 +147,11 @@ def conv_weight_gradient(
     array([[12., 16.],
            [24., 28.]])
     """
-    sizes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    with named_call(
-        "conv_weight_gradient", {"x": x, "grad_y": grad_y}, {"kernel_size": kernel_size} | sizes | dict(options)
-    ):
+    sizes = _sizes(stride, padding, dilation, groups)
+    inputs = {"x": x, "grad_y": grad_y}
+    with named_call("conv_weight_gradient", inputs, {"kernel_size": kernel_size} | sizes | dict(options)):
         out, out_dtype, described = _split("conv_weight_gradient", options)
-        call = describe_weight_gradient(x, grad_y, kernel_size, sizes | described)
-        return run(call, {"x": x, "grad_y": grad_y}, out, out_dtype)
+        return run(describe_weight_gradient(x, grad_y, kernel_size, sizes | described), inputs, out, out_dtype)
 
 
 def conv1d(
@@ -170,7 +169,7 @@ def conv1d(
     >>> conv1d([1, 2, 3, 4], [1, 10])
     array([21, 32, 43])
     """
-    sizes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    sizes = _sizes(stride, padding, dilation, groups)
     return _apply(Door("conv1d", "conv", 1), input, weight, bias, sizes, options)
 
 
@@ -190,7 +189,7 @@ def conv2d(
     array([[37, 47],
            [67, 77]])
     """
-    sizes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    sizes = _sizes(stride, padding, dilation, groups)
     return _apply(Door("conv2d", "conv", 2), input, weight, bias, sizes, options)
 
 
@@ -210,7 +209,7 @@ def conv3d(
     >>> conv3d(np.arange(1, 28).reshape(3, 3, 3), np.ones((2, 2, 2), int)).ravel()
     array([ 60,  68,  84,  92, 132, 140, 156, 164])
     """
-    sizes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    sizes = _sizes(stride, padding, dilation, groups)
     return _apply(Door("conv3d", "conv", 3), input, weight, bias, sizes, options)
 
 
@@ -232,9 +231,8 @@ def conv_transpose1d(
     >>> conv_transpose1d([1, 2, 3], [1, 10, 100], stride=2)
     array([  1,  10, 102,  20, 203,  30, 300])
     """
-    sizes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    targets = {"output_padding": output_padding, "output_size": output_size}
-    return _apply(Door("conv_transpose1d", "conv_transpose", 1), input, weight, bias, sizes | targets, options)
+    sizes = _sizes(stride, padding, dilation, groups, output_padding, output_size)
+    return _apply(Door("conv_transpose1d", "conv_transpose", 1), input, weight, bias, sizes, options)
 
 
 def conv_transpose2d(
@@ -257,9 +255,8 @@ def conv_transpose2d(
            [ 0,  4,  6],
            [ 4, 12,  9]])
     """
-    sizes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    targets = {"output_padding": output_padding, "output_size": output_size}
-    return _apply(Door("conv_transpose2d", "conv_transpose", 2), input, weight, bias, sizes | targets, options)
+    sizes = _sizes(stride, padding, dilation, groups, output_padding, output_size)
+    return _apply(Door("conv_transpose2d", "conv_transpose", 2), input, weight, bias, sizes, options)
 
 
 def conv_transpose3d(
@@ -282,9 +279,8 @@ def conv_transpose3d(
     array([[[1., 1.],
             [1., 1.]]])
     """
-    sizes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    targets = {"output_padding": output_padding, "output_size": output_size}
-    return _apply(Door("conv_transpose3d", "conv_transpose", 3), input, weight, bias, sizes | targets, options)
+    sizes = _sizes(stride, padding, dilation, groups, output_padding, output_size)
+    return _apply(Door("conv_transpose3d", "conv_transpose", 3), input, weight, bias, sizes, options)
 
 
 def vjp(
@@ -317,11 +313,13 @@ def vjp(
     if options.get("out") is not None:
         raise UnsupportedError("vjp returns new arrays and takes no out=", repair="no out")
     y = operation(x, weight, bias, *args, **options)
+    # Copied below: what the caller does to x or weight before the gradients are asked for must not reach them.
     given = dict(inspect.signature(operation).bind(x, weight, bias, *args, **options).arguments)
     sizes = given | given.pop("options", {})
     inputs_and_result = ("input", "x", "weight", "bias", "out", "out_dtype")
     described = {name: value for name, value in sizes.items() if name not in inputs_and_result}
     call = describe(door, x, weight, bias, described)
+    call = replace(call, x=call.x.copy(), other=call.other.copy())
 
     def pull_back(grad_y: Any) -> tuple[Any, Any, Any]:
         with named_call(f"vjp({door.name}, …)", {"grad_y": grad_y}, {}):
@@ -336,6 +334,10 @@ def _doors() -> dict[Callable[..., Any], Door]:
     return {f: Door(f.__name__, "conv_transpose" if "transpose" in f.__name__ else "conv", rank) for f, rank in named}
 
 
+def _sizes(*values: Any) -> dict[str, Any]:
+    return dict(zip(("stride", "padding", "dilation", "groups", "output_padding", "output_size"), values, strict=False))
+
+
 def _apply(door: Door, x: Any, weight: Any, bias: Any, sizes: dict[str, Any], options: Options) -> Any:
     inputs = {"x": x, "weight": weight, "bias": bias}
     with named_call(door.name, inputs, sizes | dict(options)):
@@ -347,6 +349,9 @@ def _split(name: str, options: Options) -> tuple[Any, Any, dict[str, Any]]:
     """Part where the result goes and in what dtype from what describes the problem; refuse what is no option."""
     for option in options:
         if option not in Options.__annotations__:
-            raise TypeError(f"{name}() got an unexpected keyword argument '{option}'")
+            known = ("stride", "padding", "dilation", "groups", *Options.__annotations__)
+            near = difflib.get_close_matches(option, known, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise TypeError(f"{name}() got an unexpected keyword argument '{option}'{hint}")
     described = {key: value for key, value in options.items() if key not in ("out", "out_dtype")}
     return options.get("out"), options.get("out_dtype"), described

@@ -160,7 +160,8 @@ def fine_source(axis: Axis, size: int, mode: str) -> npt.NDArray[np.int64]:
     >>> fine_source(Axis(3, pad_before=2, pad_after=2), 4, "reflect")
     array([2, 1, 0, 1, 2, 3, 2, 1])
     """
-    cells = np.arange(-axis.pad_before, size + axis.pad_after, dtype=np.int64)
+    padded = axis.padded(size)
+    cells = np.arange(padded.start, padded.stop, dtype=np.int64)
     if mode == "replicate":
         return np.clip(cells, 0, size - 1)
     if mode == "circular":
@@ -271,7 +272,7 @@ def workspace(problem: Problem, itemsize: int, *, widens: bool) -> int:
     if widens:
         cells += math.prod(problem.fine_shape) + math.prod(problem.coarse_shape) + math.prod(problem.weight_shape)
     if problem.padding_mode != "zeros":
-        axes = zip(layer.axes, problem.fine_size, strict=True)
-        padded = [size + axis.pad_before + max(axis.pad_after, 0) for axis, size in axes]
+        spans = [axis.padded(size) for axis, size in zip(layer.axes, problem.fine_size, strict=True)]
+        padded = [span.stop - span.start for span in spans]  # len() ends at 2**63
         cells += 2 * problem.batch * layer.fine_channels * math.prod(padded)  # each axis copies what the last one made
     return cells * itemsize

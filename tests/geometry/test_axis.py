@@ -343,3 +343,26 @@ def test_integers_of_numpy_and_torch_are_integers():
     assert (axis.kernel_size, axis.stride, axis.dilation) == (3, 2, 1)
     assert all(type(number) is int for number in (axis.kernel_size, axis.stride, axis.dilation))
     assert as_count("n", np.uint64(2**64 - 1), 0) == 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    "axis", [Axis(k, s, d) for k in range(1, 8) for s in range(1, 6) for d in range(1, 5)], ids=str
+)
+def test_products_are_the_fewest_and_the_most_of_the_interior(axis):
+    coarse = 4 * axis.extent + 8
+    counts = axis.overlap(coarse, axis.fine_size(coarse))
+    inner = counts[axis.extent + axis.stride : -axis.extent - axis.stride]
+    assert axis.products == (min(inner), max(inner))
+    for size in axis.even_kernel_sizes:
+        assert Axis(size, axis.stride, axis.dilation).is_even
+
+
+def test_a_list_of_counts_is_refused_where_it_would_not_end():
+    with pytest.raises(GeometryError, match="a count for each of 10000000000 cells is too long a list"):
+        Axis(kernel_size=3).overlap(5, 10**10)
+
+
+def test_padded_cells_begin_before_the_first_and_end_after_the_last():
+    assert Axis(3, pad_before=2, pad_after=1).padded(4) == range(-2, 5)
+    assert Axis(3, pad_after=-2).padded(5) == range(3)
+    assert Axis(3, pad_after=-9).padded(5) == range(0)

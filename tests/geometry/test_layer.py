@@ -133,7 +133,7 @@ def test_a_layer_prints_its_channels_and_axes():
         (lambda: Geometry(()), "the axes of a layer are a tuple of at least 1 Axis"),
         (
             lambda: Geometry((Axis(3),), 6, 8, 4),
-            "groups 4 must divide the channels, but 6 = 1 * 4 + 2\n  try groups=3",
+            "groups 4 must divide the channels, but 6 = 1 * 4 + 2\n  try groups=2",
         ),
         (lambda: Geometry((Axis(3),), 6, 8, 0), "groups must be at least 1, not 0\n  try groups=1"),
         (lambda: Geometry((Axis(3),), 6, -8), "coarse_channels must be at least 0, not -8\n  try coarse_channels=0"),

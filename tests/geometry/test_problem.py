@@ -258,3 +258,8 @@ def test_the_string_of_an_adjoint_with_an_unread_right_edge_parses_back():
     adjoint = Problem.parse("conv_transpose i3 k3 d3 op2").adjoint()
     assert str(adjoint) == "conv n1 ci1 co1 i11 k3 p0:-2 d3 f32"
     assert Problem.parse(str(adjoint)) == adjoint
+
+
+def test_an_image_of_padding_alone_has_no_adjoint():
+    with pytest.raises(GeometryError, match="a transposed convolution cannot give 0 cells"):
+        Problem.parse("conv i7x0 k3x1 s3 d4 p1:2").adjoint()

@@ -157,6 +157,15 @@ class Axis:
         """
         return ((tap, self.fine(coarse, tap)) for tap in self.taps_from(coarse, fine_size))
 
+    def padded(self, fine_size: int) -> range:
+        """Return the cells of the padded fine side: -pad_before … fine_size + pad_after - 1.
+
+        >>> Axis(kernel_size=3, pad_before=1, pad_after=2).padded(5)
+        range(-1, 7)
+        """
+        first = self.fine(0, 0)
+        return range(first, max(fine_size + self.pad_after, first))
+
     def taps_from(self, coarse: int, fine_size: int) -> range:
         """Return the taps through which `coarse` meets some cell of 0 … fine_size - 1."""
         first = max(0, _ceil_div(-self.fine(coarse, 0), self.dilation))
@@ -271,20 +280,52 @@ class Axis:
     def overlap(self, coarse_size: int, fine_size: int) -> tuple[int, ...]:
         """Count, for each fine cell, the products that a transposed convolution adds there.
 
+        raises  GeometryError beyond 10 million cells; `taps_reaching` answers for single cells of any size
+
         >>> Axis(kernel_size=3, stride=2).overlap(coarse_size=4, fine_size=9)
         (1, 1, 2, 1, 2, 1, 2, 1, 1)
         """
+        if fine_size > _MOST_COUNTS:
+            raise GeometryError(
+                f"a count for each of {fine_size} cells is too long a list; {_MOST_COUNTS} are the most",
+                repair="axis.taps_reaching(fine, coarse_size) for single cells",
+            )
         return tuple(len(self.taps_reaching(fine, coarse_size)) for fine in range(fine_size))
 
     @property
+    def products(self) -> tuple[int, int]:
+        """The fewest and the most products that an interior fine cell receives; they differ between phases.
+
+        >>> Axis(kernel_size=3, stride=2).products, Axis(kernel_size=4, stride=2).products
+        ((1, 2), (2, 2))
+        """
+        common = gcd(self.stride, self.dilation)
+        step = self.stride // common  # the taps of one phase are so far apart
+        return self.kernel_size // step if common == 1 else 0, _ceil_div(self.kernel_size, step)
+
+    @property
     def is_even(self) -> bool:
-        """Whether every interior fine cell receives equally many products (no checkerboard from the geometry)."""
-        return gcd(self.stride, self.dilation) == 1 and self.kernel_size % self.stride == 0
+        """Whether all interior fine cells receive equally many products (no checkerboard from the geometry)."""
+        fewest, most = self.products
+        return fewest == most
 
     @property
     def has_holes(self) -> bool:
         """Whether there are interior fine cells that no coarse cell reaches."""
-        return gcd(self.stride, self.dilation) > 1 or self.kernel_size < self.stride
+        return self.products[0] == 0
+
+    @property
+    def even_kernel_sizes(self) -> tuple[int, ...]:
+        """The nearest kernel sizes that are even at this stride and dilation; none where they share a factor.
+
+        >>> Axis(kernel_size=3, stride=2).even_kernel_sizes, Axis(kernel_size=3, stride=2, dilation=2).even_kernel_sizes
+        ((2, 4), ())
+        """
+        if gcd(self.stride, self.dilation) > 1:
+            return ()
+        below = self.kernel_size // self.stride * self.stride
+        near = (below,) if self.is_even else (below, below + self.stride)
+        return tuple(size for size in near if size >= 1)
 
     # -- words --------------------------------------------------------------------------------------------------------
 
@@ -378,6 +419,7 @@ def shown(value: object) -> str:
 Meeting = tuple[int | slice, int | slice, int | slice]  # taps, coarse cells, fine cells
 
 _FEW_TAPS = 64  # a loop over so many taps costs nothing that matters
+_MOST_COUNTS = 10_000_000
 _LIMIT = 10**1000
 
 

@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import gcd
 
 from twofold.errors import GeometryError
 from twofold.geometry.axis import Axis, as_count
@@ -45,11 +46,12 @@ class Geometry:
         for side in ("fine_channels", "coarse_channels"):
             channels = as_count(side, getattr(self, side), 0)
             if channels % self.groups:
-                legal = [g for g in range(1, min(channels, 64) + 1) if channels % g == 0]
+                common = gcd(self.fine_channels, self.coarse_channels)
+                legal = (g for g in range(min(common, self.groups, 4096), 0, -1) if common % g == 0)
                 raise GeometryError(
                     f"groups {self.groups} must divide the channels, but {channels} = "
                     f"{channels // self.groups} * {self.groups} + {channels % self.groups}",
-                    repair=f"groups={max(g for g in legal if g <= self.groups)}",
+                    repair=f"groups={next(legal, 1)}",
                 )
 
     @property

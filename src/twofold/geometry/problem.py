@@ -243,6 +243,9 @@ class Problem:
         >>> print(Problem.parse("conv ci3 co8 i28 k3 s2 p1").adjoint())
         conv_transpose n1 ci8 co3 i14 k3 s2 p1 op1 f32
         """
+        if 0 in self.fine_size:
+            empty = self.fine_size.index(0)
+            raise GeometryError("a transposed convolution cannot give 0 cells", axis=axis_name(empty, self.rank))
         if self.op == "conv":
             return replace(self, op="conv_transpose")
         axes = []
