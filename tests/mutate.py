@@ -127,14 +127,10 @@ MUTANTS = [
     ),
     Mutant("phase shifts turned", "geometry/axis.py", "-(self.dilation // common)", "+(self.dilation // common)", LAWS),
     Mutant("phases without inverse", "geometry/axis.py", "pow(self.dilation // common, -1, step)", "1", AXIS),
-    Mutant(
-        "even whenever covered",
-        "geometry/axis.py",
-        "self.kernel_size % self.stride == 0",
-        "self.kernel_size >= self.stride",
-        AXIS,
-    ),
-    Mutant("holes of a common divisor", "geometry/axis.py", "gcd(self.stride, self.dilation) > 1 or ", "", AXIS),
+    Mutant("even whenever covered", "geometry/axis.py", "return fewest == most", "return fewest > 0", AXIS),
+    Mutant("holes of a common divisor", "geometry/axis.py", "// step if common == 1 else 0", "// step", AXIS),
+    Mutant("twice the memory", "memory.py", "if size > limit", "if size > 2 * limit", "tests/test_memory.py"),
+    Mutant("vjp keeps views", "functional.py", "x=call.x.copy()", "x=call.x", FUNCTIONAL),
     # padding in words and numbers
     Mutant(
         "swapped pads",
