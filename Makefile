@@ -19,7 +19,7 @@ USABLE_VENV := import pip, sys; sys.exit(sys.version_info < (3, 11))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # two installers in one environment would break it
-.PHONY: help tour test check soak docs mutate clean FORCE
+.PHONY: help tour test check soak docs mutate bench clean FORCE
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ docs: $(VENV)/.docs  ## the pages, into docs/_build/html; a warning fails
 mutate: $(VENV)/.test  ## break the core in many ways; the tests must notice each
 	@$(BIN)/python tests/mutate.py $(ARGS)
 
+bench: $(VENV)/.bench  ## the suite against every peer in .venv (some: ARGS="--suite dcgan --peers torch")
+	@$(BIN)/twofold bench $(ARGS)
+
 clean:  ## remove .venv and everything else that make wrote
 	rm -rf $(VENV) twofold-tour docs/_build build dist
 	rm -rf .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
@@ -75,7 +78,7 @@ $(VENV)/.made: $(if $(shell test -x $(BIN)/python && echo yes),,FORCE)
 	"$$found" -m venv --clear $(VENV) && touch $@
 
 # .unfinished stands while pip runs; where an earlier run left it behind, no stamp is believed.
-$(addprefix $(VENV)/.,core test check docs): $(VENV)/.%: $(VENV)/.made pyproject.toml constraints.txt \
+$(addprefix $(VENV)/.,core test check docs bench): $(VENV)/.%: $(VENV)/.made pyproject.toml constraints.txt \
                                              $(if $(wildcard $(VENV)/.unfinished),FORCE)
 	@echo "setting up $(VENV): twofold$(if $(filter-out core,$*),[$*]) …"
 	@rm -f $@ && touch $(VENV)/.unfinished

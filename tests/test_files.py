@@ -33,6 +33,8 @@ PICTURES = {"uint8": GREY, "uint8x2": PAIR, "uint8x3": RGB, "uint8x4": RGBA, "ui
 
 
 def same(a, b):
+    if a.dtype.char in "gG":  # of 16 bytes only 10 are the number
+        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
@@ -382,6 +384,10 @@ def many_scans(count):
     return data[:start] + data[start:-2] * count + data[-2:]
 
 
+def flat(suffix, **more):
+    return encoded(np.zeros((4300, 4300, 3), np.uint8), suffix, **more)
+
+
 GOOD_NPY = npy_bytes()
 WHOLE = {
     "png": encoded(RGB, "PNG"),
@@ -416,9 +422,9 @@ HOSTILE = CUTS | {
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is none of"),
     "gif": (encoded(GREY, "GIF"), "is none of"),
     "pickle": (pickled("1"), "is none of"),
-    "png 50000 x 50000": (png(50000, 50000, rows=b""), "2500000000 pixels, more than 89478485"),
-    "png 2^31": (png(2**31 - 1, 2**31 - 1, rows=b""), "more than 89478485"),
-    "png just above the limit": (png(89_478_486, 1), "89478486 pixels, more than 89478485"),
+    "png 50000 x 50000": (png(50000, 50000, rows=b""), "2500000000 pixels, more than 50000000"),
+    "png 2^31": (png(2**31 - 1, 2**31 - 1, rows=b""), "more than 50000000"),
+    "png just above the limit": (png(50_000_001, 1), "50000001 pixels, more than 50000000"),
     "png of no width": (png(0, 5), "0 x 5 pixels"),
     "png higher than its data": (png(7, 100, rows=bytes(88)), "declares 7 x 100 pixels, which is 800 bytes, but holds"),
     "png lower than its data": (png(7, 5, rows=bytes(88)), "declares 7 x 5 pixels, which is 40 bytes, but holds 88"),
@@ -432,8 +438,8 @@ HOSTILE = CUTS | {
         png()[:33] + (lambda d: struct.pack(">I", len(d)) + b"zTXt" + d + struct.pack(">I", zlib.crc32(b"zTXt" + d)))(
             b"a\0\0" + zlib.compress(bytes(1 << 28))) + png()[33:], ""),
     "png of unknown colour": (png(colour=5), ""),
-    "jpeg 65500 x 65500": (jpeg_declaring(65500, 65500), "4290250000 pixels, more than 89478485"),
-    "jpeg 9500 x 9500": (jpeg_declaring(9500, 9500), "90250000 pixels, more than 89478485"),
+    "jpeg 65500 x 65500": (jpeg_declaring(65500, 65500), "4290250000 pixels, more than 50000000"),
+    "jpeg 9500 x 9500": (jpeg_declaring(9500, 9500), "90250000 pixels, more than 50000000"),
     "jpeg of 10,000 scans": (many_scans(10_000), "more than 100 scans"),
     "jpeg of 200,000 segments": (b"\xff\xd8" + b"\xff\xfe\0\2" * 200_000, "more than 100000 segments"),
     "tiff 50000 x 50000": (tiff(GREY, t256=50000, t257=50000), "2500000000 pixels) exceeds limit of"),
@@ -443,6 +449,10 @@ HOSTILE = CUTS | {
     "tiff of no width": (tiff(GREY, t256=0), ""),
     "tiff of 60000 channels": (tiff(GREY, t277=60000), ""),
     "tiff that points to itself": (b"II*\0" + struct.pack("<IHHHII", 8, 1, 34665, 4, 1, 8) + struct.pack("<I", 8), ""),
+    "png that inflates 1030 times": (flat("PNG", compress_level=9), "would decode to 55470000 bytes from"),
+    "tiff that inflates 1000 times": (flat("TIFF", compression="tiff_adobe_deflate"), "more than 400 times as many"),
+    "webp that inflates 100,000 times": (flat("WEBP", lossless=True), "would decode to 55470000 bytes from"),
+    "npz that inflates 1030 times": (bomb(0, 60 << 20, 60), "would inflate to 62914"),
     "webp VP8L 16383 x 16383": (webp_declaring("VP8L"), "16383 x 16383 = 268402689 pixels"),
     "webp VP8 16383 x 16383": (webp_declaring("VP8 "), "16383 x 16383 = 268402689 pixels"),
     "webp VP8X 65536 x 65536": (webp_declaring("VP8X"), "65536 x 65536 = 4294967296 pixels"),
@@ -597,7 +607,7 @@ def test_our_limit_holds_when_pillow_has_none(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     for number, data in enumerate([HOSTILE["jpeg 65500 x 65500"][0], HOSTILE["tiff 50000 x 50000"][0]]):
         (tmp_path / str(number)).write_bytes(data)
-        with pytest.raises(FileError, match="more than 89478485"):
+        with pytest.raises(FileError, match="more than 50000000"):
             files.read_array(tmp_path / str(number))
 
 
@@ -667,6 +677,29 @@ def test_pillow_is_told_the_one_format_it_may_decode(tmp_path, monkeypatch, suff
     monkeypatch.setattr(Image, "open", lambda file, formats=None: told.append(formats) or plain(file, formats=formats))
     files.read_array(tmp_path / f"x.{suffix}")
     assert told == [(kind,)]
+
+
+def test_flat_pictures_are_no_bombs_as_long_as_they_are_small(tmp_path):
+    for name, shape in {"grey": (6000, 8000), "colour": (4000, 4100, 3)}.items():  # 48 MB and 49.2 MB
+        (tmp_path / name).write_bytes(encoded(np.zeros(shape, np.uint8), "PNG", compress_level=9))
+        assert np.prod(shape) > files.MAX_RATIO * (tmp_path / name).stat().st_size
+        assert files.read_array(tmp_path / name).shape == shape
+
+
+def test_the_ratio_is_that_of_what_is_read(monkeypatch, tmp_path):
+    monkeypatch.setattr(pictures, "MAX_SMALL", 999)
+    small, flat = RNG.integers(0, 9, 1000, np.uint8), np.zeros(1_000_000, np.uint8)
+    np.savez_compressed(tmp_path / "x.npz", small=small, flat=flat)
+    assert same(files.read_array(tmp_path / "x.npz", key="small"), small)
+    with pytest.raises(FileError, match=r"holds 'flat.npy', which would inflate to 1000128 bytes from .*\n  try .*npy"):
+        files.read_array(tmp_path / "x.npz", key="flat")
+    for limit in (2, 3):
+        monkeypatch.setattr(pictures, "MAX_RATIO", limit)
+        if limit == 3:
+            pictures.check_ratio("holds", 3000, 1000)
+        else:
+            with pytest.raises(FileError, match="holds 3000 bytes from 1000, more than 2 times as many"):
+                pictures.check_ratio("holds", 3000, 1000)
 
 
 # --- what fails leaves the old file -----------------------------------------------------------------------------------
@@ -877,6 +910,6 @@ def test_to_picture_refuses_what_is_not_real(array):
 
 
 def test_the_limits_and_suffixes_can_be_asked_for():
-    assert files.MAX_PIXELS == pictures.MAX_PIXELS == 89_478_485 and files.MAX_BYTES == 400_000_000
+    assert files.MAX_PIXELS == pictures.MAX_PIXELS == 50_000_000 and files.MAX_BYTES == 200_000_000
     assert files.PICTURE_SUFFIXES == (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
     assert files.ARRAY_SUFFIXES == (".npy", ".npz")

@@ -28,7 +28,7 @@ from numpy.lib import format as npy
 
 from twofold import pictures
 from twofold.errors import FileError
-from twofold.pictures import MAX_BYTES, MAX_PIXELS, quiet, refuse, to_picture
+from twofold.pictures import MAX_BYTES, MAX_PIXELS, MAX_RATIO, MAX_SMALL, check_ratio, quiet, refuse, to_picture
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -39,6 +39,8 @@ __all__ = [
     "ARRAY_SUFFIXES",
     "MAX_BYTES",
     "MAX_PIXELS",
+    "MAX_RATIO",
+    "MAX_SMALL",
     "PICTURE_SUFFIXES",
     "read_array",
     "read_picture",
@@ -299,6 +301,7 @@ def _read_npz(file: BinaryIO, key: str | None) -> Array:
         chosen = keys.get((key if key is not None else next(iter(keys))).removesuffix(".npy"))
         if chosen is None:
             refuse(f"holds no array {key!r}, but {names}", f"key={next(iter(keys))!r}")
+        check_ratio(f"holds {chosen.filename[:100]!r}, which would inflate to", chosen.file_size, chosen.compress_size)
         with archive.open(chosen) as stream:
             return _read_npy(stream, chosen.file_size)  # type: ignore[arg-type]  # IO[bytes] of a zip member
 

@@ -30,10 +30,25 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "quiet", "read", "refuse", "to_image", "to_picture"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "MAX_RATIO",
+    "MAX_SMALL",
+    "check_ratio",
+    "quiet",
+    "read",
+    "refuse",
+    "to_image",
+    "to_picture",
+]
 
-MAX_PIXELS = 89_478_485  # a quarter GiB of RGB, where Pillow too begins to warn; Pillow's own limit may be set lower
-MAX_BYTES = 400_000_000  # of a picture file, and of what is compressed, once decoded; 89,478,485 pixels of 4 bytes fit
+MAX_PIXELS = 50_000_000  # decoded, convolved and encoded in half a GiB and a few seconds; Pillow's limit may be lower
+MAX_BYTES = 200_000_000  # of a picture file, and of what is compressed, once decoded; 50 million pixels of 4 bytes fit
+# Photographs are stored in a tenth to a fiftieth, volumes of labels in a three hundredth; deflate ends at 1/1032. Only
+# flat pictures pass this ratio, and honest ones of up to MAX_SMALL decoded bytes, all grey ones among them, may.
+MAX_RATIO = 400  # decoded to stored bytes
+MAX_SMALL = 50_000_000
 _MAX_SEGMENTS = 100_000  # PNG chunks or JPEG segments; each costs a step in Python
 _MAX_SCANS = 100  # of a JPEG; each walks over the whole picture, and honest encoders make about ten
 _CHUNK = 1 << 20  # bytes inflated, or pixels copied, at once
@@ -44,6 +59,8 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 # A JPEG marker; FF00 is a data byte, FF01 and FFD0..FFD8 stand alone and FFFF is a filling.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 
+_BYTES = {"1": 1, "L": 1, "LA": 2, "La": 2, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2, "P": 3, "PA": 4, "RGB": 3}
+_BYTES |= {"CMYK": 3, "YCbCr": 3, "LAB": 3, "RGBX": 3}  # of a pixel of the array, by mode; other modes have 4
 _MODES = {"CMYK": "RGB", "YCbCr": "RGB", "LAB": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
 
 
@@ -54,6 +71,13 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 def refuse(rule: str, repair: str | None = None) -> NoReturn:
     """Raise the FileError that says so."""
     raise FileError(rule, repair=repair)
+
+
+def check_ratio(what: str, decoded: int, stored: int) -> None:
+    """Refuse what a few stored bytes are to become very many of: a decompression bomb."""
+    if decoded > MAX_SMALL and decoded > MAX_RATIO * stored:
+        rule = f"{what} {decoded} bytes from {stored}, more than {MAX_RATIO} times as many, as a bomb does"
+        refuse(rule, "a smaller one, or .npy")
 
 
 # warnings.catch_warnings swaps a list of the whole process: two threads inside it at once would leave it wrong.
@@ -80,6 +104,7 @@ def read(file: BinaryIO, size: int, kind: str) -> Array:
         # `formats`: Pillow must reach no other decoder; its EPS reader, for one, starts a program.
         with quiet(), Image.open(file, formats=(kind,)) as image:
             _check_pixels(*image.size)
+            check_ratio("would decode to", image.width * image.height * _BYTES.get(image.mode, 4), size)
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             Image._decompression_bomb_check(image.size)  # a stricter limit that was set in Pillow holds too
             if kind == "TIFF":
@@ -140,7 +165,7 @@ def to_picture(array: npt.ArrayLike, low: float | None = None, high: float | Non
             f"low must be less than high, and both finite, not {low} and {high}", repair="low=0, high=1"
         )
     values = values.astype(np.float64) / 2  # halved, so that high - low cannot overflow
-    finite = values[np.isfinite(values)]
+    finite = values[np.isfinite(values)] if low is None or high is None else np.empty(0)
     bottom = low / 2 if low is not None else finite.min() if finite.size else 0.0
     top = high / 2 if high is not None else finite.max() if finite.size else 0.5
     span = top - bottom if bottom < top else 1.0
@@ -176,7 +201,10 @@ def _check_pixels(width: int, height: int) -> None:
     if width < 1 or height < 1:
         refuse(f"declares a picture of {width} x {height} pixels")
     if width * height > MAX_PIXELS:
-        refuse(f"declares {width} x {height} = {width * height} pixels, more than {MAX_PIXELS}", "a smaller picture")
+        refuse(
+            f"declares {width} x {height} = {width * height} pixels, more than {MAX_PIXELS}",
+            "a smaller picture, or .npy",
+        )
 
 
 def _check_png(file: BinaryIO, size: int) -> None:

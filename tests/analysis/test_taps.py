@@ -11,9 +11,11 @@ from hypothesis import given
 
 from strategies import Case, cases
 from twofold.analysis import taps as room
-from twofold.analysis.taps import LIMIT, count, fan_out, meetings, rows, taps, walk, window
+from twofold.analysis.copies import copied
+from twofold.analysis.taps import LIMIT, count, fan_out, meetings, reached, rows, taps, walk, window
 from twofold.errors import GeometryError
-from twofold.geometry import Problem
+from twofold.geometry import Axis, Problem
+from twofold.reference import fine_source
 
 _NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -135,6 +137,8 @@ def test_a_table_too_large_is_refused_with_its_count_but_its_cells_are_not():
     assert count(problem) == 3998 * 3998 * 9 > LIMIT
     with pytest.raises(GeometryError, match=f"{count(problem)} rows, and at most {LIMIT}"):
         taps(problem)
+    with pytest.raises(GeometryError, match="windows of 3 cells, nearly all of them padding"):
+        taps(Problem.parse("conv i5 k3 p100000000"))
     assert window(problem, (3997, 3997)).inp[-1] == 4000 * 4000 - 1
     assert len(fan_out(problem, (0, 0))) == 1
 
@@ -148,6 +152,45 @@ def test_a_cell_that_does_not_exist_is_refused():
         fan_out(Problem.parse("conv n0 i3x3 k2x2"), (0, 0, 0, 0))
     with pytest.raises(GeometryError, match="64-bit"):
         window(Problem.parse("conv i99999999999x99999999999 k1"), (0, 0))
+
+
+@given(cases(modes=("zeros",)))
+def test_the_bound_of_one_fine_cell_holds(case):
+    problem = problem_of(case)
+    fine = triples(taps(problem))
+    column = 0 if case.op == "conv_transpose" else 1
+    assert max(np.bincount([row[column] for row in fine] or [0])) <= max(reached(problem), 1)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_padding_copies_what_the_definition_says(mode):
+    axis = Axis(kernel_size=1, pad_before=9, pad_after=11)
+    for size in (2, 3, 5):
+        cells = np.arange(-9, size + 11)
+        assert np.array_equal(copied(cells, size, mode), fine_source(axis, size, mode))
+        assert [copied(int(cell), size, mode) for cell in cells] == fine_source(axis, size, mode).tolist()
+
+
+def test_counts_are_made_without_going_over_the_taps():
+    assert count(Problem.parse("conv i100000000 k50000000")) == 50_000_001 * 50_000_000
+    far = Problem.parse("conv i100000000 k50000000 s7 d2 p49999999")
+    spans = (far.geometry.axes[0].span(tap, far.coarse_size[0], 10**8)[0] for tap in range(0, 5 * 10**7, 5 * 10**6))
+    assert all(0 <= span.start <= span.stop for span in spans) and count(far) > 0
+    with pytest.raises(GeometryError, match="at most"):
+        taps(far)
+
+
+def test_cells_with_too_many_rows_are_refused():
+    for text in ("conv i9000000 k8000000", "conv_transpose i9000000 k8000000"):
+        with pytest.raises(GeometryError, match="at most 5000000"):
+            rows(Problem.parse(text), 0, 1)
+    with pytest.raises(GeometryError, match="at most 5000000"):
+        window(Problem.parse("conv_transpose i9000000 k8000000"), (8_000_000,))
+    with pytest.raises(GeometryError, match="at most 5000000"):
+        meetings(Problem.parse("conv i9000000 k1"), (0,))
+    folded = Problem.parse("conv_transpose i2 k1 s1000000 p400000 replicate")
+    with pytest.raises(GeometryError, match="at most 100000 are gone through"):
+        window(folded, (0,))
 
 
 def test_nothing_gives_no_rows():

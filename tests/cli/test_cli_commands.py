@@ -71,7 +71,8 @@ def test_explain_says_how_to_get_what_it_leaves_out_and_full_prints_it():
 @pytest.mark.parametrize("suffix", ["gif", "apng", "svg", "png", "txt", "json"])
 def test_explain_writes_each_format(inside, suffix):
     out = inside("explain", "conv_transpose i2x2 k2x2", "--bias", "1", "-o", f"steps.{suffix}")
-    assert re.fullmatch(rf"wrote steps\.{suffix}, 4 steps, in [0-9.]+ s\n", out)
+    held = {"gif": "[0-9]+ frames", "apng": "[0-9]+ frames", "svg": "the overview", "png": "the overview"}
+    assert re.fullmatch(rf"wrote steps\.{suffix}, {held.get(suffix, '4 steps')}\b.*, in [0-9.]+ s\n", out)
     head = {"gif": b"GIF89a", "apng": b"\x89PNG", "png": b"\x89PNG", "svg": b"<svg", "txt": b"conv_tr", "json": b"{"}
     assert Path(f"steps.{suffix}").read_bytes().startswith(head[suffix])
 
@@ -139,6 +140,14 @@ def test_version():
 # --- tour -------------------------------------------------------------------------------------------------------------
 
 
+def test_the_tour_refuses_a_folder_that_is_not_its_own_in_one_sentence():
+    Path("s").mkdir()
+    Path("s/index.html").write_text("mine")
+    err = "twofold: 's' holds files that no tour wrote, such as 'index.html', and a tour could replace them; "
+    assert twofold("tour", "-o", "s", code=2, err=err + "try -o OTHER, a new or an empty folder\n") == ""
+    assert [path.name for path in Path("s").iterdir()] == ["index.html"]
+
+
 def test_the_tour_writes_its_page_and_quiet_says_nothing():
     files.write_array("p.png", np.random.default_rng(1).integers(0, 256, (40, 50, 3), np.uint8))
     assert twofold("tour", "p.png", "-o", "seen", "--quiet") == ""
@@ -189,6 +198,21 @@ def test_a_terminal_gets_colours_unless_no_color(line, no_color):
     os.close(master)
     assert process.wait(60) == 0 and (b"multiplications" in seen or b"Examples:" in seen)
     assert (b"\x1b[" in seen) == (not no_color)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("conv --padding-mode re", "reflect replicate"), ("conv --padding sam", "same same_lower"),
+        ("conv --layout ", "channels_first channels_last"), ("conv-transpose --range c", "clip"),
+        ("conv --axes ", "1 2 3"), ("explain conv_", "conv_transpose conv_weight_gradient"),
+        ("explain conv --tab g", "gather"), ("sizes conv i5 k3 ca", "causal"),
+    ],
+)  # fmt: skip
+def test_words_are_completed(line, words):
+    asked = f"twofold {line}"
+    count = len(asked.split()) - (not line.endswith(" "))
+    assert twofold(_TWOFOLD_COMPLETE="complete_bash", COMP_WORDS=asked, COMP_CWORD=str(count)).split() == words.split()
 
 
 def test_completion_scripts_and_names_of_filters():

@@ -145,6 +145,13 @@ def test_a_picture_is_enlarged_with_its_alpha_and_edges_go_without():
     assert json.loads(out)["range"]["remark"] == "the alpha channel was left out"
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "JPEG"])
+def test_a_jpeg_has_no_alpha_channel_and_that_is_said(suffix):
+    out, _ = twofold("conv", "rgba.png", "-k", "box:3", "-o", f"soft.{suffix}")
+    assert "(clip, the scale of the input); the alpha channel was left out" in out
+    assert files.read_array(f"soft.{suffix}").shape == (7, 10, 3)
+
+
 def test_channels_are_mixed_by_a_kernel_that_has_them():
     np.save("luma.npy", np.array([0.299, 0.587, 0.114]).reshape(1, 3, 1, 1))
     out, _ = twofold("conv", "rgb.png", "-k", "luma.npy", "--channels", "-o", "luma.png")

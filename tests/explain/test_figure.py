@@ -15,6 +15,7 @@ from PIL import Image
 from strategies import cases, few
 from twofold import explain
 from twofold.errors import FileError, GeometryError
+from twofold.explain import figure, screen
 from twofold.explain.animation import to_apng, to_gif
 from twofold.explain.figure import FRAMES, frames, overview, step_scene
 from twofold.explain.glyphs import ASCENT, DESCENT, text_width
@@ -125,6 +126,24 @@ def test_the_canvas_shows_what_is_cropped_and_what_nobody_paints():
     assert sum(1 for i in holes.items if isinstance(i, Line) and i.dash) == 2 * 4
 
 
+def test_grids_are_titled_with_their_batch():
+    dot = words_of(step_scene(explain.problem("conv n2 i4 k2"), 4))
+    assert "input 4, batch 1" in dot and "output 3, batch 1" in dot
+    painted = words_of(step_scene(explain.problem("conv_transpose n2 ci2 co2 i2x2 k2x2"), 9))
+    assert "input channel 0, batch 1" in painted and "sum channel 1, batch 1" in painted
+    assert not any("batch" in word for word in words_of(step_scene(explain.problem("conv i4 k2"), 0)))
+
+
+def test_depth_slices_stand_in_rows_that_wrap():
+    for text in ("conv ci2 co2 i5x6x6 k2x2x2 p1", "conv_transpose ci2 co2 i3x6x6 k2x2x2 s2"):
+        scene = step_scene(explain.problem(text), 3)
+        assert scene.height < 1.3 * scene.width and scene.width < 2000
+        tops = [item.y for item in scene.items if isinstance(item, Text) and item.text == "depth 0"]
+        assert len(set(tops)) < len(tops)  # input and weight beside each other
+    deep = step_scene(explain.problem("conv i9x9x9x9 k2x2x2x2"), 0)
+    assert deep.width < 2000 and len({i.y for i in deep.items if isinstance(i, Text) and "depth" in i.text}) > 4
+
+
 def test_the_overview_of_a_transposed_convolution_is_the_sum_of_its_parts():
     words = words_of(overview(explain.conv_transpose2d([[1, -2], [3, 4]], [[1, 2], [3, 4]])))
     assert [w for w in words if w.endswith("*K")] == ["1*K", "(-2)*K", "3*K", "4*K"] and words.count("+") == 3
@@ -158,7 +177,7 @@ def test_an_animation_has_a_frame_per_step_and_the_same_bytes_twice(tmp_path):
         with Image.open(first) as image:
             assert image.n_frames == len(trace.steps) == 9
     assert (tmp_path / "a.gif").stat().st_size <= 120_000
-    trace.save(tmp_path / "c.gif", steps=[8, 0], seconds=0.1)
+    assert trace.save(tmp_path / "c.gif", steps=[8, 0], seconds=0.1) == "2 frames: chosen from 9 steps"
     with Image.open(tmp_path / "c.gif") as image:
         assert image.n_frames == 2
 
@@ -169,6 +188,33 @@ def test_frames_are_of_one_size_and_at_most_256():
     assert len(scenes) == FRAMES < len(trace.steps)
     assert {(scene.width, scene.height) for scene in scenes} == {(scenes[0].width, scenes[0].height)}
     assert "step 256 of 289" in words_of(scenes[-1])
+
+
+def test_saving_says_what_the_file_holds(tmp_path, monkeypatch):
+    monkeypatch.setattr(figure, "FRAMES", 4)
+    trace = explain.problem("conv i1100 k1")
+    held = {suffix: trace.save(tmp_path / f"x.{suffix}") for suffix in ("gif", "svg", "txt", "json")}
+    assert held == {
+        "gif": "4 frames: the first 4 of 1100 steps",
+        "svg": "the overview",
+        "txt": "1100 steps",
+        "json": "1024 steps: the first 1024 of 1100 steps",
+    }
+    assert trace.save(tmp_path / "x.png", step=-1) == "step 1099 of 1100"
+    assert explain.conv1d([1], [1]).save(tmp_path / "y.gif") == "1 frame"
+
+
+def test_an_animation_paints_only_what_moves(monkeypatch):
+    painted, paint = [], screen.paint
+    monkeypatch.setattr(screen, "paint", lambda canvas, items, *rest: paint(canvas, note(list(items)), *rest))
+
+    def note(items):
+        painted.append(len(items))
+        return items
+
+    scenes = frames(explain.problem("conv i8x8 k3x3 p1"), range(16))
+    to_gif(scenes)
+    assert sum(painted) - len(scenes[0].items) < 0.4 * sum(len(scene.items) for scene in scenes[1:])
 
 
 @given(cases())

@@ -44,6 +44,7 @@ from twofold.explain.scene import (
     line_strokes,
     texture,
 )
+from twofold.explain.screen import Screen
 from twofold.explain.svg import to_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -344,8 +345,8 @@ def test_every_scene_is_a_frame_even_where_neighbours_are_alike(draw: object) ->
 @pytest.mark.parametrize("draw", [to_gif, to_apng])
 def test_frames_are_drawn_as_they_come(draw: object, monkeypatch: pytest.MonkeyPatch) -> None:
     made, drawn = [], []
-    paint = raster.pixels
-    monkeypatch.setattr(raster, "pixels", lambda scene, scale: (drawn.append(len(made)), paint(scene, scale))[1])
+    show = Screen.show
+    monkeypatch.setattr(Screen, "show", lambda screen, scene: (drawn.append(len(made)), show(screen, scene))[1])
 
     def scenes() -> Iterator[Scene]:
         for k in range(6):
@@ -354,6 +355,30 @@ def test_frames_are_drawn_as_they_come(draw: object, monkeypatch: pytest.MonkeyP
 
     draw(scenes())  # type: ignore[operator]
     assert drawn == [2, 3, 4, 5, 6, 6]  # one scene of foresight, to know which is the last
+
+
+@pytest.mark.parametrize("scale", [1, 2, 0.7])
+def test_a_screen_that_repaints_what_differs_has_the_pixels_of_a_new_picture(scale: float) -> None:
+    random = np.random.default_rng(3)
+    things: list[Item] = [
+        Rect(float(x), float(y), 30, 18, fill="#d9edf9", stroke="#56b4e9", pattern=pattern, radius=radius)
+        for x, y, pattern, radius in [
+            (2.3, 4.6, None, 0), (20, 8, "hatch", 5), (11, 15.5, "dots", 0), (-9, 30, None, 1)
+        ]
+    ]  # fmt: skip
+    things += [Text(float(x), 20.0 + x, f"step {x}", 14, weight="bold") for x in range(0, 50, 7)]
+    things += [Line(5, 5, 70, 40, dash=True), Line(3, 44, 75, 12, width=3, arrow=True)]
+    screen, before = Screen(Scene(90, 60, "t", "d"), scale), None
+    for _ in range(60):
+        items = [things[k] for k in random.permutation(len(things))[: random.integers(len(things))]]
+        if random.integers(3):  # mostly in one order, as the frames of a figure
+            items = [thing for thing in things if thing in items]
+        scene = Scene(90, 60, "t", "d", items)
+        _, changed = screen.show(scene)
+        now = raster.pixels(scene, scale)
+        assert np.array_equal(screen.pixels, now)
+        assert before is None or np.array_equal(changed, (now != before).any(axis=2))
+        before = now
 
 
 def test_the_same_scenes_give_the_same_bytes() -> None:

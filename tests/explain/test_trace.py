@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import subprocess
@@ -289,7 +290,7 @@ def test_steps_of_an_enormous_output_can_be_looked_at():
     trace = explain.problem("conv i9 k3 p99999999999")
     assert len(trace.steps) == 200_000_000_005
     assert trace.steps[10**11 + 3].result == 1 * 5 + 2 * 6 + 3 * 7
-    with pytest.raises(GeometryError, match="bytes"):
+    with pytest.raises(GeometryError, match="200000000005 cells, and at most"):
         _ = trace.y
 
 
@@ -328,6 +329,16 @@ def test_options_stand_where_torch_has_them():
     assert explain.conv_transpose1d(x, weight, stride=2, output_size=12).problem.out_size == (12,)
 
 
+@pytest.mark.parametrize("name", [n for n in explain.__all__ if n.startswith("conv") and n[-1] == "d"])
+def test_parameters_have_the_names_and_the_order_of_torchs(name):
+    import torch
+
+    line = getattr(torch.nn.functional, name).__doc__.strip().split(" -> ")[0]
+    names = [part.split("=")[0].strip() for part in line[line.index("(") + 1 : -1].split(",")]
+    own = list(inspect.signature(getattr(explain, name)).parameters)
+    assert own[1 : len(names)] == names[1:]  # x is torch's input
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -345,12 +356,13 @@ def test_options_stand_where_torch_has_them():
         (lambda: explain.problem("conv i9x9 k5x5", weight="digits"), "25 taps"),
         (lambda: explain.problem("conv i3x3 k2x2 int64", x=A + 0.5), "not integers"),
         (lambda: explain.problem("conv_weight_gradient i3 k2"), "weight gradient"),
-        (lambda: explain.problem("conv i99999999 k1 ci99999"), "bytes"),
+        (lambda: explain.problem("conv i99999999 k1 ci99999"), "numbers are made up"),
+        (lambda: explain.conv2d(A, K, layout="channels_last"), "layout"),
         (lambda: explain.conv_transpose1d([1], [1], stride=2, output_padding=2), "output_padding 2 must be smaller"),
     ],
 )
 def test_bad_input_is_refused_in_a_sentence(call, words):
-    with pytest.raises((GeometryError, UnsupportedError), match=words) as caught:
+    with pytest.raises((GeometryError, UnsupportedError, TypeError), match=words) as caught:
         call()
     assert len(str(caught.value)) < 500
 

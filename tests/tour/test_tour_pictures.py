@@ -152,6 +152,7 @@ def test_an_existing_folder_keeps_the_files_of_others(tmp_path, small):
     (out / "pictures").mkdir(parents=True)
     (out / "notes.txt").write_text("mine")
     (out / "pictures" / "holiday.png").write_bytes(b"mine")
+    (out / "results.json").write_text('{"twofold-tour": "0"}')
     quiet(small, out)
     before = (out / "results.json").stat().st_ino
     quiet(small, out)
@@ -160,10 +161,40 @@ def test_an_existing_folder_keeps_the_files_of_others(tmp_path, small):
     assert not list(out.rglob("*.tmp"))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [None, "{}", '["twofold-tour"]', "mine", "", "[" * 100_000, "\N{NO-BREAK SPACE}", "9" * 5000, "link", "large"],
+)
+def test_a_folder_of_others_is_refused_and_left_as_it_was(tmp_path, small, content):
+    out = tmp_path / "out"
+    (out / "pictures").mkdir(parents=True)
+    (out / "index.html").write_text("mine")
+    if content == "link":
+        (tmp_path / "real.json").write_text('{"twofold-tour": "0"}')
+        (out / "results.json").symlink_to(tmp_path / "real.json")
+    elif content is not None:
+        large = '{"twofold-tour": "0"}' + " " * 1_000_000
+        (out / "results.json").write_text(large if content == "large" else content, "utf-8")
+    before = {path.name: path.stat().st_mtime_ns for path in out.rglob("*")}
+    with pytest.raises(FileError) as caught:
+        quiet(small, out)
+    assert "such as 'index.html'" in caught.value.sentence and "; try -o OTHER" in caught.value.sentence
+    assert {path.name: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_an_empty_folder_and_that_of_a_tour_are_taken(tmp_path, small):
+    (tmp_path / "out").mkdir()
+    page, _ = quiet(small, tmp_path / "out")
+    assert next(iter(json.loads((page.parent / "results.json").read_text("utf-8")))) == "twofold-tour"
+    page.unlink()  # a tour that was cut off
+    assert quiet(small, tmp_path / "out")[0].is_file()
+
+
 def test_links_that_lead_out_of_the_folder_are_refused(tmp_path, small):
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
     out.mkdir()
     elsewhere.mkdir()
+    (out / "results.json").write_text('{"twofold-tour": "0"}')
     (out / "arrays").symlink_to(elsewhere, target_is_directory=True)
     with pytest.raises(FileError, match="symbolic link"):
         quiet(small, out)

@@ -16,21 +16,26 @@ With `flip` the taps keep their order and the weight index is turned.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold.analysis.copies import copied, copies
 from twofold.errors import GeometryError
-from twofold.geometry import Axis, Problem
-from twofold.reference import fine_source
+from twofold.geometry import Axis, Problem, axis_name
+from twofold.geometry.axis import shown
 
-__all__ = ["LIMIT", "Taps", "count", "fan_out", "meetings", "rows", "taps", "walk", "window"]
+__all__ = [
+    "LIMIT", "Taps", "check_indices", "count", "fan_out", "meetings", "reached", "rows", "taps",
+    "walk", "window",
+]  # fmt: skip
 
-LIMIT = 5_000_000  # rows of a whole table, 120 MB; `rows`, `window` and `fan_out` have no such limit
+LIMIT = 5_000_000  # rows of one table, 120 MB; `walk` goes over any number of them
+
+_WINDOWS = 5_000_000  # coarse cells that `taps` goes through, 0.3 µs each
 
 _Indices = NDArray[np.int64]
 
@@ -61,7 +66,7 @@ class Taps:
 def taps(problem: Problem) -> Taps:
     """Return every multiplication of the operation.
 
-    raises  GeometryError naming the count if it exceeds `LIMIT`
+    raises  GeometryError naming the count if it exceeds `LIMIT`, or if there are too many windows with nothing in them
 
     >>> table = taps(Problem.parse("conv i3 k2"))
     >>> table.out.tolist(), table.inp.tolist(), table.weight.tolist()
@@ -70,6 +75,13 @@ def taps(problem: Problem) -> Taps:
     True
     """
     _check_count(problem, count(problem))
+    windows = math.prod(problem.coarse_shape)
+    if windows > _WINDOWS or problem.multiplications > _WINDOWS * 10:
+        raise GeometryError(
+            f"the table would come from {windows} windows of {math.prod(problem.weight_shape[1:])} cells, nearly all "
+            f"of them padding, and at most {_WINDOWS} windows or {_WINDOWS * 10} cells are gone through: {problem}",
+            repair="a smaller padding; or window, fan_out, rows or walk, which make a part of it",
+        )
     table = _joined(list(walk(problem)))
     if problem.op == "conv_weight_gradient":
         order = np.argsort(table.weight, kind="stable")
@@ -85,12 +97,24 @@ def count(problem: Problem) -> int:
     """
     if problem.padding_mode != "zeros":
         return problem.multiplications
-    meetings_per_axis: list[int] = []
-    for axis, fine, coarse in _axes(problem):
-        spans = (axis.span(tap, coarse, fine)[0] for tap in range(axis.kernel_size))
-        meetings_per_axis.append(sum(span.stop - span.start for span in spans))
+    meetings_per_axis = [_cells_below(axis, fine, coarse) - _cells_below(axis, 0, coarse)
+                         for axis, fine, coarse in _axes(problem)]  # fmt: skip
     channels: int = math.prod(problem.weight_shape[:2])
     return problem.batch * channels * math.prod(meetings_per_axis)
+
+
+def reached(problem: Problem) -> int:
+    """Bound the rows of one cell of the fine side, without making them.
+
+    >>> reached(Problem.parse("conv_transpose i5 k1000000")), reached(Problem.parse("conv_transpose i9x9 ci2 k3x3"))
+    (5, 18)
+    """
+    bound = problem.geometry.coarse_channels // problem.geometry.groups
+    for axis, fine, coarse in _axes(problem):
+        padded = axis.padded(fine)
+        copies = 1 if problem.padding_mode == "zeros" else max(padded.stop - padded.start - fine, 0) + 1
+        bound *= min(axis.kernel_size, coarse) * copies
+    return bound
 
 
 def walk(problem: Problem, start: int = 0, stop: int | None = None, *, chunk: int = 1 << 18) -> Iterator[Taps]:
@@ -107,10 +131,11 @@ def rows(problem: Problem, start: int, stop: int, *, padding: bool = False) -> T
     >>> rows(Problem.parse("conv i3 k2 p1"), 0, 1, padding=True).inp.tolist()
     [-1, 0]
     """
-    _check_indices(problem)
+    check_indices(problem)
     start, stop = max(start, 0), min(stop, math.prod(problem.coarse_shape))
     if stop <= start:
         return _joined([])
+    _check_count(problem, (stop - start) * math.prod(problem.weight_shape[1:]))
     layer = problem.geometry
     batch, channel, *cell = np.unravel_index(np.arange(start, stop), problem.coarse_shape)
     per_group = layer.fine_channels // layer.groups
@@ -183,19 +208,20 @@ def meetings(problem: Problem, weight_cell: Sequence[int]) -> Taps:
 
 
 def _coarse_rows(problem: Problem, cell: tuple[int, ...]) -> Taps:
-    _check_indices(problem)
+    check_indices(problem)
     index = int(np.ravel_multi_index(cell, problem.coarse_shape))
     return rows(problem, index, index + 1)
 
 
 def _fine_rows(problem: Problem, cell: tuple[int, ...]) -> Taps:
-    _check_indices(problem)
+    check_indices(problem)
     layer = problem.geometry
     batch, channel, *position = cell
     per_group = layer.fine_channels // layer.groups
     width = layer.coarse_channels // layer.groups  # coarse channels that meet this fine channel
     channels = channel // per_group * width + np.arange(width)
     lists = [_pairs_at(problem, i, position[i]) for i in range(problem.rank)]
+    _check_count(problem, width * math.prod(len(pairs) for pairs in lists))
     spots = _flat_product([pairs[:, 0] for pairs in lists], problem.coarse_size)
     steps = _flat_product([pairs[:, 1] for pairs in lists], layer.kernel_size)
     order = np.lexsort((steps, spots))
@@ -209,23 +235,33 @@ def _fine_rows(problem: Problem, cell: tuple[int, ...]) -> Taps:
 def _pairs_at(problem: Problem, index: int, fine: int) -> _Indices:
     # (coarse, tap) of everything that meets one fine cell along one axis, or a padding cell that copies it.
     axis, size, coarse_size = _axes(problem)[index]
-    cells = [fine]
+    cells: Iterable[int] = [fine]
     if problem.padding_mode != "zeros":
-        copies = np.flatnonzero(_source(axis, size, problem.padding_mode) == fine)
-        cells = [int(copy) - axis.pad_before for copy in copies]
-    pairs = [(axis.coarse_of(c, tap), tap) for c in cells for tap in axis.taps_reaching(c, coarse_size)]
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        cells = copies(axis, size, problem.padding_mode, fine)
+    found = [_pairs_of(axis, cell, axis.taps_reaching(cell, coarse_size)) for cell in cells]
+    return np.concatenate(found) if found else np.zeros((0, 2), dtype=np.int64)
+
+
+def _pairs_of(axis: Axis, fine: int, taps: range) -> _Indices:
+    # The coarse cells of evenly spaced taps are evenly spaced too.
+    if not taps:
+        return np.zeros((0, 2), dtype=np.int64)
+    _check_rows(len(taps))
+    first, last = axis.coarse_of(fine, taps[0]), axis.coarse_of(fine, taps[-1])
+    step = (last - first) // max(len(taps) - 1, 1)
+    return np.stack([first + step * np.arange(len(taps)), np.arange(taps.start, taps.stop, taps.step)], axis=1)
 
 
 def _along_tap(problem: Problem, index: int, tap: int) -> _Indices:
     # (coarse, fine) of everything that meets through one tap along one axis.
     axis, size, coarse_size = _axes(problem)[index]
+    _check_rows(coarse_size)
     if problem.padding_mode == "zeros":
         coarse, fine = axis.span(tap, coarse_size, size)
         columns = np.arange(coarse.start, coarse.stop), np.arange(fine.start, fine.stop, fine.step)
     else:
         cells = np.arange(coarse_size)
-        columns = cells, _source(axis, size, problem.padding_mode)[_fine(axis, cells, tap) + axis.pad_before]
+        columns = cells, copied(_fine(axis, cells, tap), size, problem.padding_mode)
     return np.stack(columns, axis=1)
 
 
@@ -237,7 +273,7 @@ def _window_cells(problem: Problem, cell: Sequence[_Indices]) -> tuple[_Indices,
         fine = _fine(axis, coarse[:, None], np.arange(axis.kernel_size))
         here = (fine >= 0) & (fine < size)
         if problem.padding_mode != "zeros" and not here.all():
-            fine = _source(axis, size, problem.padding_mode)[fine + axis.pad_before]
+            fine = copied(fine, size, problem.padding_mode)
             here = np.ones_like(here)
         flat = (flat[:, :, None] * size + fine[:, None, :]).reshape(len(flat), -1)
         inside = (inside[:, :, None] & here[:, None, :]).reshape(len(flat), -1)
@@ -256,9 +292,37 @@ def _fine(axis: Axis, coarse: Any, tap: Any) -> Any:
     return axis.fine(coarse, tap)
 
 
-@lru_cache(maxsize=64)
-def _source(axis: Axis, size: int, mode: str) -> _Indices:
-    return fine_source(axis, size, mode)
+def _cells_below(axis: Axis, limit: int, coarse_size: int) -> int:
+    # How often a coarse cell meets, through whichever tap, a place before `limit`: a sum over the taps, in closed form.
+    room = limit - axis.fine(0, 0)  # through tap t it is ceil((room - t * dilation) / stride) cells, 0 to coarse_size
+    if not coarse_size:
+        return 0
+    full = _clipped(_ceil_div(room - (coarse_size - 1) * axis.stride, axis.dilation), axis.kernel_size)
+    some = _clipped(_ceil_div(room, axis.dilation), axis.kernel_size)
+    least = room - (some - 1) * axis.dilation
+    part = _floor_sum(some - full, axis.dilation, least + axis.stride - 1, axis.stride) if some > full else 0
+    return coarse_size * full + part
+
+
+def _floor_sum(count: int, step: int, start: int, divisor: int) -> int:
+    # The sum of (start + i * step) // divisor over i < count, as lattice points below a line (Euclid's way).
+    total = 0
+    while True:
+        total += (count - 1) * count // 2 * (step // divisor) + count * (start // divisor)
+        step, start = step % divisor, start % divisor
+        height = (step * count + start) // divisor
+        if not height:
+            return total
+        # Points under the line, counted along the other axis.
+        count, step, start, divisor = height, divisor, (step * count + start) % divisor, step
+
+
+def _clipped(number: int, most: int) -> int:
+    return min(max(number, 0), most)
+
+
+def _ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
 
 
 def _turned(problem: Problem, tap: _Indices) -> _Indices:
@@ -303,7 +367,21 @@ def _check_count(problem: Problem, number: int) -> None:
         )
 
 
-def _check_indices(problem: Problem) -> None:
+def _check_rows(number: int) -> None:
+    if number > LIMIT:
+        raise GeometryError(f"one cell meets {number} others, and at most {LIMIT} are listed", repair="a smaller size")
+
+
+def check_indices(problem: Problem) -> None:
+    """Refuse a problem whose cells 64-bit integers cannot count, or that has more axes than NumPy."""
     for shape in (problem.coarse_shape, problem.fine_shape, problem.weight_shape):
         if math.prod(shape) >= 2**63:
-            raise GeometryError(f"an array of shape {shape} has no 64-bit indices")
+            raise GeometryError(f"an array of shape {shown(shape)} has no 64-bit indices", repair="smaller sizes")
+        if len(shape) > 64:
+            raise GeometryError(f"{problem.rank} axes are too many for NumPy, which has 64", repair="at most 62")
+    for i, (axis, fine, coarse) in enumerate(_axes(problem)):
+        reads, padded = axis.fine_span(range(coarse)), axis.padded(fine)
+        ends = (reads.start, reads.stop, padded.start, padded.stop, axis.stride, axis.dilation)
+        if max(map(abs, ends)) >= 2**62:
+            rule = f"{shown(axis)} reach beyond what 64-bit indices count"
+            raise GeometryError(rule, axis=axis_name(i, problem.rank), repair="smaller sizes")

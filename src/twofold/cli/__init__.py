@@ -8,6 +8,6 @@
     results    where a result goes: numbers on the terminal, an array file, a picture
     console    how anything is printed: quiet, colourless, ASCII or JSON where that is asked for
 
-The commands themselves: `convolve` (conv, conv-transpose), `explain`, `sizes`, `tour`, `doctor` (with `machine`).
-Heavy guests are imported inside the commands, so that `twofold --help` is quick.
+The commands themselves: `convolve` (conv, conv-transpose), `explain`, `sizes`, `tour`, `bench`, `doctor` (with
+`machine`) and `cache`. Heavy guests are imported inside the commands, so that `twofold --help` is quick.
 """

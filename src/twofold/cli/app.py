@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from twofold.cli.bench import bench
+from twofold.cli.cache import cache
 from twofold.cli.convolve import conv, conv_transpose
 from twofold.cli.doctor import doctor
 from twofold.cli.explain import explain
@@ -65,5 +67,7 @@ app.command("conv")(conv)
 app.command("conv-transpose")(conv_transpose)
 app.command()(explain)
 app.command()(sizes)
+app.command()(bench)
 app.command()(doctor)
+app.add_typer(cache, name="cache")
 app.command()(version)

@@ -149,6 +149,7 @@ def _check_result(layer: Layer, x: Operand, output: str | None) -> None:
     from twofold.cli.results import MAX_PRINTED, check_picture
     from twofold.errors import GeometryError
     from twofold.files import PICTURE_SUFFIXES
+    from twofold.memory import check_memory
 
     count = math.prod(layer.out_shape)
     if output is None and x.source == "picture":
@@ -159,6 +160,7 @@ def _check_result(layer: Layer, x: Operand, output: str | None) -> None:
         )
     if output is not None and Path(output).suffix.lower() in PICTURE_SUFFIXES:
         check_picture(layer.out_shape, layer.channels_last)
+    check_memory(f"a result of shape {layer.out_shape}", count * layer.dtype.itemsize)
 
 
 def _write(layer: Layer, y: Any, x: Operand, path: Path, wanted: Range | None) -> PictureMap | None:
@@ -205,7 +207,7 @@ def _summary(
         "output_shape": layer.out_shape,
         "output_size": problem.out_size,
         "sums": sums,
-        "dtype": y.dtype.name,
+        "dtype": layer.dtype.name,
         "output": output,
         "seconds": round(time.perf_counter() - start, 6),
     }

@@ -16,7 +16,6 @@ __all__ = ["doctor"]
 _NEEDED = ("numpy", "llvmlite", "typer", "rich", "pillow")
 _PEERS = ("torch", "scipy", "jax", "tensorflow", "onnxruntime", "opencv-python")
 _OURS = ("docs", "bench", "test", "check")  # extras for those who work on twofold itself
-_CACHE = "none yet: comes with the engine"
 
 
 def doctor(
@@ -41,6 +40,7 @@ def doctor(
 def _facts() -> dict[str, Any]:
     from twofold import __version__
     from twofold.cli import machine
+    from twofold.cli.cache import cache_facts
     from twofold.memory import memory_limit
 
     return {
@@ -54,7 +54,7 @@ def _facts() -> dict[str, Any]:
         "caches": machine.caches(),
         "memory_limit": memory_limit(),
         "openmp": machine.openmp(),
-        "code_cache": _CACHE,
+        "code_cache": cache_facts(),
         "extras": _extras(),
         "peers": {name: _installed(name) for name in _PEERS},
     }
@@ -77,7 +77,7 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("caches", ", ".join(f"{name} {size_text(size)}" for name, size in facts["caches"].items()) or "unknown"),
         ("memory", f"{size_text(facts['memory_limit'])} at most"),
         ("OpenMP", ", ".join(facts["openmp"]) or "none found"),
-        ("code cache", facts["code_cache"]),
+        ("code cache", _cache_text(facts["code_cache"])),
         ("extras", "\n".join(_extra_text(name, parts) for name, parts in facts["extras"].items()) or "unknown"),
         ("peers", _named(facts["peers"])),
     ]
@@ -86,6 +86,13 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
 def _cores_text(cores: dict[str, Any]) -> str:
     quota = f", granted the time of {cores['quota']:g}" if cores["quota"] else ""
     return f"{cores['usable'] or 'unknown'} usable of {cores['present'] or 'unknown'}{quota}"
+
+
+def _cache_text(cache: dict[str, Any]) -> str:
+    if not cache["files"]:
+        return f"not used: {cache['reason']}" if not cache["usable"] else "none yet: comes with the engine"
+    remark = f"; {cache['reason']}" if cache["reason"] else ""
+    return f"{cache['files']} of {size_text(cache['bytes'])} in {cache['path']}{remark}"
 
 
 def _extras() -> dict[str, dict[str, str | None]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twofold.cli.console import say, seconds_text, speaks_unicode
+from twofold.cli.options import completing, problem_words
 
 if TYPE_CHECKING:
     from twofold.explain import Trace
@@ -20,7 +21,7 @@ _NUMBERS, _SHOWN = "The numbers", "What to show, and where"
 Words = Annotated[
     list[str],
     typer.Argument(
-        metavar="PROBLEM", show_default=False,
+        metavar="PROBLEM", show_default=False, autocompletion=problem_words,
         help="The operation and its sizes, as in 'conv i5x5 k3x3 s2 p1': conv or conv_transpose; i input, k kernel, "
         "s stride, p padding, d dilation, op output_padding, ci and co channels, g groups, n batch.",
     ),
@@ -53,7 +54,7 @@ StepNumber = Annotated[
 Tab = Annotated[
     str | None,
     typer.Option(
-        metavar="paint|gather", rich_help_panel=_SHOWN,
+        metavar="paint|gather", rich_help_panel=_SHOWN, autocompletion=completing("paint", "gather"),
         help="Steps of conv_transpose: paint what each input adds (default), or gather each output's products.",
     ),
 ]  # fmt: skip
@@ -111,12 +112,13 @@ def explain(
         from twofold.explain.save import SUFFIXES
 
         check_output(Path(output), SUFFIXES)
+        _check_step(step, Path(output).suffix.lower())
     trace = _trace(" ".join(problem), input_text, kernel, bias)
-    trace = trace if tab is None else trace.view(tab=tab)
+    trace = trace if tab is None else _read_as(trace, tab)
     if output is not None:
-        trace.save(output, step=step, seconds=seconds)
+        held = trace.save(output, step=step, seconds=seconds)
         if not quiet and not as_json:
-            say(f"wrote {output}, {_count(trace, step)}, in {seconds_text(start)}")
+            say(f"wrote {output}, {held}, in {seconds_text(start)}")
     if as_json:
         say(trace.to_json())
     elif output is None:
@@ -126,14 +128,39 @@ def explain(
 def _trace(problem: str, input_text: str | None, kernel: str | None, bias: str | None) -> Trace:
     from twofold import explain as door
     from twofold.cli import operands
+    from twofold.errors import UnsupportedError
+    from twofold.geometry import Problem
 
+    parsed = Problem.parse(problem)
+    if parsed.op == "conv_weight_gradient":
+        raise UnsupportedError("a weight gradient has no steps of its own", repair="conv, whose weight it is of")
     weight: Any = kernel
     if kernel is not None and kernel.strip().lower() != "digits":
         weight = operands.read_kernel(kernel).array
     elif kernel is not None:
         weight = "digits"
     x = None if input_text is None else operands.read_numbers("--input", input_text)
-    return door.problem(problem, x, weight, None if bias is None else operands.read_bias(bias))
+    return door.problem(parsed, x, weight, None if bias is None else operands.read_bias(bias))
+
+
+def _check_step(step: int | None, suffix: str) -> None:
+    from twofold.errors import GeometryError
+
+    if step is not None and suffix not in (".svg", ".png"):
+        rule = f"--step chooses the step of a still picture, and a {suffix} file holds all"
+        raise GeometryError(rule, repair="-o FILE.svg, -o FILE.png, or no --step")
+
+
+def _read_as(trace: Trace, tab: str) -> Trace:
+    from twofold.errors import GeometryError
+
+    op = trace.problem.op
+    if tab not in ("paint", "gather"):
+        raise GeometryError(f"--tab takes paint or gather, not {tab[:40]!r}", repair="--tab gather")
+    if op == "conv":
+        raise GeometryError("--tab chooses how the steps of conv_transpose are read; those of conv have one way only",
+                            repair="no --tab")  # fmt: skip
+    return trace.view(tab=tab)
 
 
 def _text(trace: Trace, step: int | None, full: bool) -> str:
@@ -148,7 +175,3 @@ def _text(trace: Trace, step: int | None, full: bool) -> str:
         )
     shown = trace.steps[step]
     return f"{shown.formula(full)}\n{shown.aria}"
-
-
-def _count(trace: Trace, step: int | None) -> str:
-    return f"{len(trace.steps)} steps" if step is None else f"step {step} of {len(trace.steps)}"

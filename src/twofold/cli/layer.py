@@ -8,16 +8,15 @@ layer        a kernel with torch's axes of channels, (out, in / groups, …) or 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twofold import functional
-from twofold.call import Door, describe
+from twofold.call import Call, Door, describe, run
 from twofold.cli import values
 from twofold.cli.operands import Operand
+from twofold.dtypes import result_dtype
 from twofold.errors import GeometryError
 
 if TYPE_CHECKING:
@@ -75,12 +74,10 @@ class Request:
 class Layer:
     """A described operation: `run` computes it. `planes` says that the kernel went over each plane by itself."""
 
-    problem: Problem
+    call: Call
     x: Array
     weight: Array
     bias: Array | None
-    options: Mapping[str, Any]
-    function: str
     planes: tuple[int, ...] | None = None
     channels_last: bool = False
 
@@ -91,6 +88,7 @@ class Layer:
         if kernel.is_row and (x.is_row or array.ndim == 1) and request.rank in (None, 1):
             array, weight = array.reshape(-1), weight.reshape(-1)
         rank = request.rank or _rank(weight, kernel)
+        _check_axes(rank, array, weight)
         last = _channels_last(request, x)
         options = request.options(rank)
         if weight.ndim == rank and array.ndim in (rank + 1, rank + 2) and not request.channels:
@@ -129,20 +127,29 @@ class Layer:
     ) -> Layer:
         named = rank <= 3
         door = Door(f"{op}{rank}d" if named else op, op, rank if named else None)
-        problem = describe(door, x, weight, bias, options).problem
-        return cls(problem, x, weight, bias, options, door.name, **form)
+        return cls(describe(door, x, weight, bias, options), x, weight, bias, **form)
 
     def run(self) -> Array:
-        """Compute the result, in the form in which the input came."""
-        function = getattr(functional, self.function)
-        # A convolution has one size only: naming it was a check, which is done.
-        targets = ("output_size", "output_padding") if self.problem.op == "conv" else ()
-        options = {name: value for name, value in self.options.items() if name not in targets}
-        y: Array = function(self.x, self.weight, self.bias, **options)
-        if self.planes is not None:
-            y = y.reshape(*self.planes, *y.shape[2:])
-            y = np.moveaxis(y, -1 - self.problem.rank, -1) if self.channels_last else y
-        return y
+        """Compute the result in the form in which the input came; planes one by one, so that only one is widened."""
+        if self.planes is None:
+            return np.asarray(run(self.call, {}))
+        problem = self.problem
+        y = np.empty(problem.result_shape, self.dtype)
+        for i, plane in enumerate(self.call.x):
+            y[i] = run(replace(self.call, problem=replace(problem, batch=1), form="batched", x=plane[None]), {})[0]
+        y = y.reshape(*self.planes, *y.shape[2:])
+        return np.moveaxis(y, -1 - problem.rank, -1) if self.channels_last else y
+
+    @property
+    def problem(self) -> Problem:
+        """What is computed; the planes of an input that the kernel goes over one by one are its batch."""
+        return self.call.problem
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the result."""
+        arrays = (self.call.x, self.call.other, self.call.bias)
+        return result_dtype(*(array.dtype for array in arrays if array is not None))
 
     @property
     def out_shape(self) -> tuple[int, ...]:
@@ -191,6 +198,21 @@ def _rank(weight: Array, kernel: Operand) -> int:
     if weight.ndim <= 2 or kernel.source != "array":  # only a file can hold axes of channels
         return max(weight.ndim, 1)
     return weight.ndim - 2
+
+
+def _check_axes(rank: int, array: Array, weight: Array) -> None:
+    if weight.ndim not in (rank, rank + 2):
+        raise GeometryError(
+            f"a kernel over {rank} axes in space has {rank} axes, or {rank + 2} with those of channels, not the shape "
+            f"{weight.shape}",
+            repair=f"--axes {weight.ndim}" if 1 <= weight.ndim <= 3 else "a .npy kernel of such a shape",
+        )
+    if array.ndim not in range(rank, rank + 3):
+        raise GeometryError(
+            f"an input for {rank} axes in space has {rank} axes, or {rank + 1} or {rank + 2} with channels and batch, "
+            f"not the shape {array.shape}",
+            repair="an input of such a shape",
+        )
 
 
 def _channels_last(request: Request, x: Operand) -> bool:

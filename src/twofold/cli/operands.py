@@ -113,4 +113,5 @@ def _parsed(where: str, text: str) -> Array:
     try:
         return filters.parse_kernel(text)
     except GeometryError as error:
-        raise GeometryError(f"{where}: {error.rule}", axis=error.axis, repair=error.repair) from None
+        rule = error.rule.replace("an empty kernel", "empty").replace("a kernel of", "a text of")
+        raise GeometryError(f"{where}: {rule}", axis=error.axis, repair=error.repair) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -17,11 +18,32 @@ _FORM = "How to read the arrays"
 _OUT = "Output"
 
 
+def completing(*words: str) -> Callable[[str], list[str]]:
+    """Return what completes these words in a shell.
+
+    >>> completing("reflect", "replicate", "zeros")("re")
+    ['reflect', 'replicate']
+    """
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
+
+
+def problem_words(incomplete: str) -> list[str]:
+    """Complete the words of a problem: operations, paddings, modes and dtypes; its sizes are numbers."""
+    from twofold.geometry.layer import PADDING_WORDS
+    from twofold.geometry.problem import DTYPES, OPERATIONS, PADDING_MODES
+
+    return completing(*OPERATIONS, *PADDING_WORDS, *PADDING_MODES[1:], "flip", *DTYPES)(incomplete)
+
+
 def complete_kernel(incomplete: str) -> list[str]:
     """Complete the names of filters."""
     from twofold.filters import NAMES
 
-    return [name for name in NAMES if name.startswith(incomplete)]
+    return completing(*NAMES)(incomplete)
 
 
 Input = Annotated[
@@ -57,14 +79,16 @@ Padding = Annotated[
     str | None,
     typer.Option(
         metavar="N|A:B|WORD", rich_help_panel=LAYER,
+        autocompletion=completing("same", "same_lower", "valid", "causal"),
         help="Cells around the larger side: 1; 1,2; before and after as 1:2,0:1; or same, same_lower, valid, causal. "
         "Default 0.",
     ),
 ]  # fmt: skip
 PaddingMode = Annotated[
     str | None,
-    typer.Option(metavar="WORD", help="zeros, reflect, replicate or circular. Default zeros.", rich_help_panel=LAYER),
-]
+    typer.Option(metavar="WORD", help="zeros, reflect, replicate or circular. Default zeros.", rich_help_panel=LAYER,
+                 autocompletion=completing("zeros", "reflect", "replicate", "circular")),
+]  # fmt: skip
 Dilation = Annotated[
     str | None,
     typer.Option(metavar="N", help="Cells from one kernel tap to the next. Default 1.", rich_help_panel=LAYER),
@@ -94,6 +118,7 @@ Flip = Annotated[
 Layout = Annotated[
     str | None,
     typer.Option(metavar="WORD", rich_help_panel=_FORM,
+                 autocompletion=completing("channels_first", "channels_last"),
                  help="Of an array: channels_first or channels_last. Default channels_first; a picture has its own."),
 ]  # fmt: skip
 Channels = Annotated[
@@ -107,7 +132,7 @@ Channels = Annotated[
 Axes = Annotated[
     str | None,
     typer.Option(
-        metavar="1|2|3", rich_help_panel=_FORM,
+        metavar="1|2|3", rich_help_panel=_FORM, autocompletion=completing("1", "2", "3"),
         help="Axes in space. Default: all axes of a kernel with 1 or 2, all but the first two of one with more.",
     ),
 ]  # fmt: skip
@@ -122,7 +147,7 @@ Output = Annotated[
 Scale = Annotated[
     str | None,
     typer.Option(
-        "--range", metavar="auto|clip|LOW:HIGH", rich_help_panel=_OUT,
+        "--range", metavar="auto|clip|LOW:HIGH", rich_help_panel=_OUT, autocompletion=completing("auto", "clip"),
         help="For pictures, which values become black and white. clip: 0 and 255, as in the input; auto: the least and "
         "the greatest. Default: clip for a picture and a kernel that keeps brightness (blur, sharpen), else auto.",
     ),

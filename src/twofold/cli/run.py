@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from twofold.errors import TwofoldError
+from twofold.errors import GeometryError, TwofoldError
 
 __all__ = ["run"]
 
@@ -25,8 +25,14 @@ _FIELDS = {  # the option of a function -> the field of a problem's string; padd
     "stride": "s", "padding": "p", "padding_mode": "", "dilation": "d", "groups": "g", "output_padding": "op",
     "output_size": "o",
 }  # fmt: skip
-_SPELLING = re.compile(rf"\b({'|'.join(_FIELDS)}|layout)=('?)([\w.]+)\2(?![\w(])")
-_KEY = re.compile(r"^key='(.*)'$")
+_SPELLING = re.compile(rf"\b({'|'.join(_FIELDS)}|layout|seconds)=('?)([\w.…]+)\2(?![\w(])")
+_REPAIRS = [  # of a call in Python -> of a command line
+    (re.compile(r"^key='(.*)'$"), r"FILE.npz:\1"),
+    (re.compile(r"^without key$"), "without :NAME"),
+    (re.compile(r"\b\w+\.astype\(np\.(\w+)\)( on both)?"), r"an array of \1"),
+    (re.compile(r"\bout_dtype=[\w.]+, or "), ""),
+]
+_PYTHON = re.compile(r"[\w\]][(\[]|=|`")  # a call, an index, an argument: nothing to type in a shell
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -57,7 +63,8 @@ def _invoke(arguments: list[str]) -> int:
         takes_problem = next((word for word in arguments if not word.startswith("-")), "") in ("explain", "sizes")
         return _refuse(_sentence(error, takes_problem))
     except (OverflowError, MemoryError) as error:
-        return _refuse(str(error).replace("\n  try ", "; try ") or "this needs more memory than there is")
+        rule, _, repair = str(error).partition("\n  try ")
+        return _refuse(_sentence(GeometryError(rule or "this needs more memory than there is", repair=repair or None)))
     except typer.Exit as leaving:
         return leaving.exit_code
     except typer.Abort:
@@ -70,16 +77,19 @@ def _invoke(arguments: list[str]) -> int:
         return _fault(error)
 
 
-def _sentence(error: TwofoldError, takes_problem: bool) -> str:
+def _sentence(error: TwofoldError, takes_problem: bool = False) -> str:
     # What repairs a call in Python, as the command line spells it: with options, or in the problem's string.
     def spelled(match: re.Match[str]) -> str:
         if takes_problem and match[1] in _FIELDS:
             return _FIELDS[match[1]] + match[3]
         return f"--{match[1].replace('_', '-')} {match[3]}"
 
-    repair = _KEY.sub(r"FILE.npz:\1", error.repair) if error.repair else None
-    again = type(error)(error.rule, axis=error.axis, repair=repair)
-    return _SPELLING.sub(spelled, again.sentence)
+    repair = error.repair or ""
+    for pattern, words in _REPAIRS:
+        repair = pattern.sub(words, repair)
+    repair = _SPELLING.sub(spelled, repair)
+    known = repair and (repair.startswith("FILE.npz:") or not _PYTHON.search(repair))
+    return type(error)(_SPELLING.sub(spelled, error.rule), axis=error.axis, repair=repair if known else None).sentence
 
 
 def _usage(error: Any) -> str:

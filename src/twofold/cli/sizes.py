@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twofold.cli.console import print_json, print_table, size_text, whole
+from twofold.cli.options import problem_words
 
 if TYPE_CHECKING:
     from twofold.geometry import Axis, Problem
@@ -19,7 +20,7 @@ def sizes(
     problem: Annotated[
         list[str],
         typer.Argument(
-            metavar="PROBLEM", show_default=False,
+            metavar="PROBLEM", show_default=False, autocompletion=problem_words,
             help="The operation and its sizes, as in 'conv n1 ci3 co8 i28x28 k3x3 s2 p1': conv (the default) or "
             "conv_transpose; n batch, ci and co channels, i input, k kernel, s stride, p padding (p1:2 before and "
             "after; or same, causal), d dilation, op output_padding, o output size, g groups; f32, f16, int8, ...",
@@ -82,7 +83,7 @@ def _fields(problem: Problem) -> dict[str, Any]:
     if problem.op == "conv_transpose":
         fields["output_padding"] = problem.output_padding
         fields["overlap"] = {
-            name: {"even": axis.is_even, "holes": axis.has_holes, "products": _products(axis)}
+            name: {"even": axis.is_even, "holes": axis.has_holes, "products": axis.products}
             for name, axis in _axes(problem)
         }
     if problem.op == "conv":
@@ -100,27 +101,19 @@ def overlap_text(axis: Axis) -> str:
     >>> print(overlap_text(Axis(4, stride=2)))
     even: every inner cell is made of 2 products
     """
-    low, high = _products(axis)
+    low, high = axis.products
     if axis.is_even:
         return f"even: every inner cell is made of {high} product{'s' if high != 1 else ''}"
-    if axis.has_holes and math.gcd(axis.stride, axis.dilation) > 1:
+    fitting = " or ".join(map(whole, axis.even_kernel_sizes))
+    if axis.has_holes and not fitting:
         repair = f"try a dilation that shares no factor with stride {whole(axis.stride)}"
         return f"holes: some cells get no product, others {whole(high)}; {repair}"
-    below = axis.kernel_size // axis.stride * axis.stride
-    fitting = " or ".join(whole(size) for size in (below, below + axis.stride) if size)
     if axis.has_holes:
         return f"holes: some cells get no product, others {whole(high)}; try a kernel size of {fitting}"
     return (
         f"uneven, a checkerboard: inner cells are made of {whole(low)} to {whole(high)} products; "
         f"try a kernel size of {fitting}"
     )
-
-
-def _products(axis: Axis) -> tuple[int, int]:
-    # The taps of a kernel are dealt out to stride / gcd phases in turn; with a gcd above 1 the others get none.
-    hands = axis.stride // math.gcd(axis.stride, axis.dilation)
-    most = -(-axis.kernel_size // hands)
-    return (0 if axis.has_holes else axis.kernel_size // hands), most
 
 
 def _memory(problem: Problem) -> dict[str, int]:

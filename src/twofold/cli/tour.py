@@ -19,7 +19,7 @@ def tour(
         typer.Argument(metavar="PICTURE", show_default=False, help="Your picture; without one, one that comes along."),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write into; made if it is not there.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="A new or an empty folder, or that of a former tour.")
     ] = Path("twofold-tour"),
     quiet: Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Print nothing.")] = False,
 ) -> None:

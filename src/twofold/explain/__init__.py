@@ -7,11 +7,12 @@
     trace.steps[0].text             one formula                   trace.y, trace.taps       the result; the table
 
 `trace` holds the steps, `steps` says what one is, `numbers` writes it, `text` and `figure` show it.
+`limits` holds what an explanation makes at most; beyond, it says so in a sentence.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from twofold.explain.inputs import describe, from_problem
 from twofold.explain.steps import Canvas, Cells, Step, Term
@@ -23,67 +24,53 @@ __all__ = [
 ]  # fmt: skip
 
 
+class Options(TypedDict, total=False):
+    """What every function takes by keyword beside torch's parameters; an unknown name is a TypeError."""
+
+    flip: bool
+    padding_mode: str
+
+
 def conv(
-    x: Any,
-    weight: Any,
-    bias: Any = None,
-    *,
-    stride: object = 1,
-    padding: object = 0,
-    dilation: object = 1,
-    groups: int = 1,
-    flip: bool = False,
-    padding_mode: str = "zeros",
-) -> Trace:
+    x: Any, weight: Any, bias: Any = None, *, stride: object = 1, padding: object = 0, dilation: object = 1,
+    groups: int = 1, **more: Unpack[Options],
+) -> Trace:  # fmt: skip
     """Explain a convolution of any rank; the weight is (out_channels, in_channels / groups, *kernel_size).
 
     >>> conv([[[1, 2, 3]]], [[[1, 10]]]).y
     array([[[21, 32]]])
     """
-    options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return describe("conv", None, x, weight, bias, **options, flip=flip, padding_mode=padding_mode)
+    return describe("conv", None, x, weight, bias, (stride, padding, dilation, groups), more)
 
 
 def conv_transpose(
-    x: Any,
-    weight: Any,
-    bias: Any = None,
-    *,
-    stride: object = 1,
-    padding: object = 0,
-    dilation: object = 1,
-    groups: int = 1,
-    output_padding: object = 0,
-    output_size: object = None,
-    flip: bool = False,
-    padding_mode: str = "zeros",
-) -> Trace:
+    x: Any, weight: Any, bias: Any = None, *, stride: object = 1, padding: object = 0, dilation: object = 1,
+    groups: int = 1, output_padding: object = 0, output_size: object = None, **more: Unpack[Options],
+) -> Trace:  # fmt: skip
     """Explain a transposed convolution of any rank; the weight is (in_channels, out_channels / groups, *kernel_size).
 
     >>> conv_transpose([[[1, 2, 3]]], [[[1, 10, 100]]], stride=2).y
     array([[[  1,  10, 102,  20, 203,  30, 300]]])
     """
-    options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    options |= {"output_padding": output_padding, "output_size": output_size}
-    return describe("conv_transpose", None, x, weight, bias, **options, flip=flip, padding_mode=padding_mode)
+    sizes = stride, padding, dilation, groups, output_padding, output_size
+    return describe("conv_transpose", None, x, weight, bias, sizes, more)
 
 
 def conv1d(
     x: Any, weight: Any, bias: Any = None, stride: object = 1, padding: object = 0, dilation: object = 1,
-    groups: int = 1, *, flip: bool = False, padding_mode: str = "zeros",
+    groups: int = 1, **more: Unpack[Options],
 ) -> Trace:  # fmt: skip
     """Explain a convolution along one axis; plain lists are the textbook form.
 
     >>> print(conv1d([1, 2, 3], [1, 10]).steps[0].text)
     1*1 + 10*2 = 1 + 20 = 21
     """
-    options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return describe("conv", 1, x, weight, bias, **options, flip=flip, padding_mode=padding_mode)
+    return describe("conv", 1, x, weight, bias, (stride, padding, dilation, groups), more)
 
 
 def conv2d(
     x: Any, weight: Any, bias: Any = None, stride: object = 1, padding: object = 0, dilation: object = 1,
-    groups: int = 1, *, flip: bool = False, padding_mode: str = "zeros",
+    groups: int = 1, **more: Unpack[Options],
 ) -> Trace:  # fmt: skip
     """Explain a convolution of pictures; 2-D arrays are the textbook form.
 
@@ -91,38 +78,33 @@ def conv2d(
     array([[37, 47],
            [67, 77]])
     """
-    options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return describe("conv", 2, x, weight, bias, **options, flip=flip, padding_mode=padding_mode)
+    return describe("conv", 2, x, weight, bias, (stride, padding, dilation, groups), more)
 
 
 def conv3d(
     x: Any, weight: Any, bias: Any = None, stride: object = 1, padding: object = 0, dilation: object = 1,
-    groups: int = 1, *, flip: bool = False, padding_mode: str = "zeros",
+    groups: int = 1, **more: Unpack[Options],
 ) -> Trace:  # fmt: skip
     """Explain a convolution of volumes; 3-D arrays are the textbook form."""
-    options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return describe("conv", 3, x, weight, bias, **options, flip=flip, padding_mode=padding_mode)
+    return describe("conv", 3, x, weight, bias, (stride, padding, dilation, groups), more)
 
 
 def conv_transpose1d(
     x: Any, weight: Any, bias: Any = None, stride: object = 1, padding: object = 0, output_padding: object = 0,
-    groups: int = 1, dilation: object = 1, *, output_size: object = None, flip: bool = False,
-    padding_mode: str = "zeros",
+    groups: int = 1, dilation: object = 1, *, output_size: object = None, **more: Unpack[Options],
 ) -> Trace:  # fmt: skip
     """Explain a transposed convolution along one axis; plain lists are the textbook form.
 
     >>> conv_transpose1d([1, 2, 3], [1, 10, 100]).y
     array([  1,  12, 123, 230, 300])
     """
-    options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    options |= {"output_padding": output_padding, "output_size": output_size}
-    return describe("conv_transpose", 1, x, weight, bias, **options, flip=flip, padding_mode=padding_mode)
+    sizes = stride, padding, dilation, groups, output_padding, output_size
+    return describe("conv_transpose", 1, x, weight, bias, sizes, more)
 
 
 def conv_transpose2d(
     x: Any, weight: Any, bias: Any = None, stride: object = 1, padding: object = 0, output_padding: object = 0,
-    groups: int = 1, dilation: object = 1, *, output_size: object = None, flip: bool = False,
-    padding_mode: str = "zeros",
+    groups: int = 1, dilation: object = 1, *, output_size: object = None, **more: Unpack[Options],
 ) -> Trace:  # fmt: skip
     """Explain a transposed convolution of pictures; 2-D arrays are the textbook form.
 
@@ -131,20 +113,17 @@ def conv_transpose2d(
            [0, 0, 3],
            [0, 6, 9]])
     """
-    options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    options |= {"output_padding": output_padding, "output_size": output_size}
-    return describe("conv_transpose", 2, x, weight, bias, **options, flip=flip, padding_mode=padding_mode)
+    sizes = stride, padding, dilation, groups, output_padding, output_size
+    return describe("conv_transpose", 2, x, weight, bias, sizes, more)
 
 
 def conv_transpose3d(
     x: Any, weight: Any, bias: Any = None, stride: object = 1, padding: object = 0, output_padding: object = 0,
-    groups: int = 1, dilation: object = 1, *, output_size: object = None, flip: bool = False,
-    padding_mode: str = "zeros",
+    groups: int = 1, dilation: object = 1, *, output_size: object = None, **more: Unpack[Options],
 ) -> Trace:  # fmt: skip
     """Explain a transposed convolution of volumes; 3-D arrays are the textbook form."""
-    options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    options |= {"output_padding": output_padding, "output_size": output_size}
-    return describe("conv_transpose", 3, x, weight, bias, **options, flip=flip, padding_mode=padding_mode)
+    sizes = stride, padding, dilation, groups, output_padding, output_size
+    return describe("conv_transpose", 3, x, weight, bias, sizes, more)
 
 
 def problem(text: Any, x: Any = None, weight: Any = None, bias: Any = None) -> Trace:

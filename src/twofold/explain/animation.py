@@ -8,16 +8,16 @@ one frame, which repaints only the box in which it differs from the frame before
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold.errors import GeometryError
-from twofold.explain import raster
 from twofold.explain.raster import Pixels, png_chunk, png_data, png_file, rgb
-from twofold.explain.scene import PAPER, Line, Rect, Scene, texture
+from twofold.explain.scene import PAPER, Item, Line, Rect, Scene, texture
+from twofold.explain.screen import Screen
 
 __all__ = ["to_apng", "to_gif"]
 
@@ -78,7 +78,7 @@ def to_gif(frames: Iterable[Scene], seconds: float = 0.8, scale: float = 1) -> b
 
 @dataclass(frozen=True)
 class _Frame:
-    scene: Scene
+    items: Sequence[Item]  # those that the frame before did not have
     pixels: Pixels  # the box that this frame repaints; the first frame repaints all
     left: int
     top: int
@@ -87,25 +87,24 @@ class _Frame:
 
 
 def _frames(scenes: Iterable[Scene], seconds: float, scale: float) -> Iterator[_Frame]:
+    # Every frame is drawn into the same pixels, so each must be used before the next is asked for.
     if not _SHORTEST <= seconds <= _LONGEST / _HOLD:
         rule = f"a frame is shown for {_SHORTEST} to {_LONGEST / _HOLD:.0f} seconds, not {seconds}"
         raise GeometryError(rule, repair="seconds=0.8")
     waiting = iter(scenes)
-    scene, before = next(waiting, None), None
+    scene = next(waiting, None)
     if scene is None:
         raise GeometryError("an animation needs at least one frame, not 0")
+    screen = Screen(scene, scale)
     while scene is not None:
         following = next(waiting, None)
-        now = raster.pixels(scene, scale)
-        if before is not None and now.shape != before.shape:
-            sizes = " and ".join(f"{shape[1]} x {shape[0]}" for shape in (before.shape, now.shape))
-            raise GeometryError(f"frames of one animation have one size, not {sizes} pixels")
-        changed = np.ones(now.shape[:2], dtype=np.bool_) if before is None else (now != before).any(axis=2)
+        fresh, changed = screen.show(scene)
         top, bottom = _span(changed, 1)
         left, right = _span(changed, 0)
         hold = seconds if following is not None else seconds * _HOLD
-        yield _Frame(scene, now[top:bottom, left:right], left, top, changed[top:bottom, left:right], hold)
-        before, scene = now, following
+        box = np.s_[top:bottom, left:right]
+        yield _Frame(fresh, screen.pixels[box], left, top, changed[box], hold)
+        scene = following
 
 
 def _span(changed: NDArray[np.bool_], across: int) -> tuple[int, int]:
@@ -127,12 +126,13 @@ class _Palette:
 
     def encode(self, frame: _Frame) -> Pixels:
         """The frame as palette indices, (height, width); what did not change is clear."""
-        for colour in _flat_colours(frame.scene):
+        for colour in _flat_colours(frame.items):
             if colour not in self._colours and len(self._colours) < _CLEAR:
                 self._colours.append(colour)
-        packed = frame.pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.int32)
-        met, inverse, counts = np.unique(packed[frame.changed], return_inverse=True, return_counts=True)
-        indices = np.full(packed.shape, _CLEAR, dtype=np.uint8)
+        channels = frame.pixels[frame.changed].astype(np.int32)
+        packed = (channels[:, 0] << 16) | (channels[:, 1] << 8) | channels[:, 2]
+        met, inverse, counts = np.unique(packed, return_inverse=True, return_counts=True)
+        indices = np.full(frame.changed.shape, _CLEAR, dtype=np.uint8)
         if met.size:
             colours = np.stack([met >> 16, (met >> 8) & 255, met & 255], axis=1)
             indices[frame.changed] = self._nearest(colours, counts)[inverse]
@@ -158,9 +158,9 @@ class _Palette:
         return bytes(channel for colour in self._colours for channel in colour).ljust(768, b"\0")
 
 
-def _flat_colours(scene: Scene) -> list[tuple[int, int, int]]:
+def _flat_colours(items: Sequence[Item]) -> list[tuple[int, int, int]]:
     names = {PAPER: None}
-    for item in scene.items:
+    for item in items:
         drawn = [item.stroke] if isinstance(item, Line) else [item.fill]
         drawn += [item.stroke, texture(item)[0] if item.pattern else None] if isinstance(item, Rect) else []
         names |= {colour: None for colour in drawn if colour}

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from twofold.analysis.copies import copied
 from twofold.analysis.taps import Taps
 from twofold.errors import UnsupportedError
 from twofold.geometry import Problem
 
-__all__ = ["LARGEST", "Array", "accumulate", "exact", "kind_of", "products", "widen"]
+__all__ = ["Array", "accumulate", "by_taps", "exact", "kind_of", "products", "widen"]
 
 Array = NDArray[Any]
 
-LARGEST = 1 << 28  # cells of an output that is made in memory; its steps can be looked at beyond
-
+_MANY = 16  # cells for each tap: with fewer, arrays are too short to be worth their calls
+_ROOM = 4  # a padded input may have so many times the cells of input and output
 _KINDS = {"b": 0, "i": 0, "u": 0, "f": 1, "c": 2}
 _WIDE = (np.dtype(np.int64), np.dtype(np.float64), np.dtype(np.complex128))
 
@@ -76,6 +79,8 @@ def widen(name: str, array: Array, kind: int) -> Array:
 def _same(array: Array, wide: Array) -> bool:
     if array.dtype.itemsize < 8 and array.dtype != object:
         return True
+    if array.dtype != object and (not array.size or -(2**53) <= array.min() <= array.max() <= 2**53):
+        return True
     back = wide.real.ravel().tolist()
     return all(int(value) == int(after) for value, after in zip(array.ravel().tolist(), back, strict=True))
 
@@ -100,6 +105,55 @@ def accumulate(total: Array, tables: Iterable[Taps], x: Array, weight: Array) ->
         for table in tables:
             # add.at, unlike any sum of NumPy's, adds one after the other.
             np.add.at(total, table.out, products(weight[table.weight], x[table.inp]))
+
+
+def by_taps(problem: Problem, x: Array, weight: Array) -> Array | None:
+    """Sum all products tap by tap over whole arrays, which is faster where there are many cells; None where it is not.
+
+    The order of every sum stays that of the rows. For one output cell of a convolution that is the order of the taps;
+    the coarse cells that paint one fine cell of a transposed convolution come in the opposite one.
+    """
+    layer, groups = problem.geometry, problem.geometry.groups
+    cells, taps = math.prod(problem.coarse_shape), math.prod(problem.weight_shape[1:])
+    if cells < _MANY * taps:
+        return None
+    if problem.padding_mode != "zeros":
+        padded = _padded(problem, x)
+        return None if padded is None else by_taps(*padded, weight)
+    per_coarse, per_fine = layer.coarse_channels // groups, layer.fine_channels // groups
+    shapes = (per_fine, problem.fine_size), (per_coarse, problem.coarse_size)
+    read, write = shapes if problem.op == "conv" else shapes[::-1]
+    source = x.reshape(problem.batch, groups, read[0], *read[1])
+    total = np.zeros((problem.batch, groups, write[0], *write[1]), dtype=x.dtype)
+    kernel = weight.reshape(groups, per_coarse, per_fine, *layer.kernel_size)
+    kernel = np.flip(kernel, tuple(range(3, kernel.ndim))) if problem.flip else kernel
+    order = list(product(*map(range, layer.kernel_size)))
+    for channel, tap in product(range(read[0]), order if problem.op == "conv" else order[::-1]):
+        spans = [axis.span(t, *sizes) for axis, t, *sizes in zip(
+            layer.axes, tap, problem.coarse_size, problem.fine_size, strict=True
+        )]  # fmt: skip
+        coarse, fine = (tuple(sides) for sides in zip(*spans, strict=True))
+        here, there = (fine, coarse) if problem.op == "conv" else (coarse, fine)
+        column = kernel[(slice(None),) * 3 + tap].take(channel, axis=2 if problem.op == "conv" else 1)
+        values = source[:, :, channel, None, *here]
+        part = total[:, :, :, *there]
+        with np.errstate(all="ignore"):
+            np.add(part, products(column.reshape(*column.shape, *(1,) * problem.rank), values), out=part)
+    return total.ravel()
+
+
+def _padded(problem: Problem, x: Array) -> tuple[Problem, Array] | None:
+    # The convolution of an input that has its padding, if that is of a size with the output.
+    axes = list(zip(problem.geometry.axes, problem.fine_size, strict=True))
+    ranges = [axis.padded(size) for axis, size in axes]
+    size = tuple(cells.stop - cells.start for cells in ranges)
+    if problem.op != "conv" or math.prod(size) > _ROOM * (math.prod(problem.coarse_size) + x.size):
+        return None
+    x = x.reshape(problem.fine_shape)
+    for i, (cells, (_, n)) in enumerate(zip(ranges, axes, strict=True), start=2):
+        x = x.take(copied(np.arange(cells.start, cells.stop), n, problem.padding_mode), axis=i)
+    whole = problem.geometry.without_padding()
+    return replace(problem, geometry=whole, fine_size=size, padding_mode="zeros"), x
 
 
 def exact(problem: Problem, x: Array, weight: Array, bias: Array | None) -> tuple[Array, Array, Array | None]:

@@ -12,11 +12,13 @@ No spaces, this order of keys, numbers as `numbers.json_number` writes them.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from twofold.analysis.taps import count
 from twofold.explain.arithmetic import Array
+from twofold.explain.limits import NUMBERS, check_written
 from twofold.explain.numbers import json_number
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ def to_json(trace: Trace) -> str:
     {"problem":"conv n1 ci1 co1 i3 k2 int64","x":[[[1,2,3]]],"weight":[[[1,10]]],"bias":null,"y":[[[21,32]]],...
     """
     problem = trace.problem
+    numbers = trace.x.size + trace.weight.size + math.prod(problem.result_shape)
+    steps = min(len(trace.steps), STEPS)
+    check_written("the JSON", steps, trace.terms, numbers, 2 * NUMBERS, "text(), or a picture")
     first = trace.steps[:STEPS]
     transposed = problem.op == "conv_transpose"
     fields = {

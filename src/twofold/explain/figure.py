@@ -2,7 +2,8 @@
 
 A dot product shows the input with its padding, the weight, and the output as far as it is known; a channel of the input
 and the kernel it meets stand in one row. A painting input cell shows itself, the weight, what it paints on the canvas,
-and the running sum; a dashed frame is what is left after the crop. One axis is a row, three are a row of depth slices.
+and the running sum; a dashed frame is what is left after the crop. One axis is a row; three are a row of depth slices,
+which goes on below where it would be too wide.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twofold.explain import words
-from twofold.explain.numbers import elided, number, term
+from twofold.explain.limits import WRITTEN, check_written
+from twofold.explain.numbers import number, term
 from twofold.explain.panels import (
     Box,
     Place,
@@ -28,6 +30,7 @@ from twofold.explain.panels import (
     stacked,
     text_box,
     windows_of,
+    wrapped,
 )  # fmt: skip
 from twofold.explain.scene import MUTED, Item, Scene, Text
 from twofold.explain.sheets import (
@@ -40,14 +43,14 @@ from twofold.explain.sheets import (
     sizes,
     weight_sheet,
 )  # fmt: skip
-from twofold.explain.text import canvas_text, fold_text
+from twofold.explain.text import canvas_text, few_numbers, fold_text
 from twofold.geometry import Problem
 
 if TYPE_CHECKING:
     from twofold.explain.steps import Step
     from twofold.explain.trace import Trace
 
-__all__ = ["FRAMES", "frames", "overview", "step_scene"]
+__all__ = ["FRAMES", "frame_count", "frames", "overview", "step_scene"]
 
 FRAMES = 256  # frames of an animation unless its steps are chosen
 PARTS = 16  # inputs that the overview of a transposed convolution adds up
@@ -69,11 +72,18 @@ def step_scene(trace: Trace, index: int) -> Scene:
 
 
 def frames(trace: Trace, steps: Sequence[int] | None = None) -> list[Scene]:
-    """Draw steps in pictures of one size: those asked for, or the first `FRAMES`."""
-    chosen = range(min(len(trace.steps), FRAMES)) if steps is None else steps
+    """Draw steps in pictures of one size: those asked for, or the first `FRAMES`, fewer if they are large."""
+    if steps is not None:
+        check_written("the animation", len(steps), trace.terms, 0, repair="fewer steps")
+    chosen = range(frame_count(trace)) if steps is None else steps
     scenes = [step_scene(trace, index) for index in chosen] or [overview(trace)]
     width, height = max(scene.width for scene in scenes), max(scene.height for scene in scenes)
     return [replace(scene, width=width, height=height) for scene in scenes]
+
+
+def frame_count(trace: Trace) -> int:
+    """Frames of an animation whose steps are not chosen; one if there is no step."""
+    return min(len(trace.steps), FRAMES, max(WRITTEN // max(trace.terms, 1), 1))
 
 
 def overview(trace: Trace) -> Scene:
@@ -108,7 +118,9 @@ def _framed(trace: Trace, subtitle: str, boxes: Sequence[Box], description: str)
     if trace.problem.flip:
         notes.append("flip: the weight is turned by 180 degrees before it is used")
     if trace.bias is not None:
-        notes.append("bias " + ", ".join(elided([number(value) for value in trace.bias.tolist()])))
+        notes.append("bias " + ", ".join(few_numbers(trace.bias)))
+    if trace.withheld:
+        notes.append(f"the output is not shown as a whole: {trace.withheld}")
     if len(trace.steps) > FRAMES:
         subtitle = subtitle.replace("/", " of ")
     head = stacked([text_box(str(trace.problem), 15, bold=True), text_box(subtitle, 14, fill=MUTED)], 4)
@@ -139,11 +151,12 @@ def _dot_box(trace: Trace, step: Step) -> Box:
         rows.append([sheet_box(source, cell), _under(problem, source, min(reads, default=()), weight, cell)])
     more = stop - first - len(rows)
     note = [text_box(f"and {more} more input channels", 12, fill=MUTED)] if more > 0 else []
-    known = np.arange(math.prod(problem.result_shape)) <= step.index
     channels = range(problem.out_channels) if problem.out_channels <= _CHANNELS else (focus[1],)
-    outputs = [sheet_box(output_sheet(trace, focus, channel, known), cell) for channel in channels]
+    outputs = [sheet_box(output_sheet(trace, step, channel), cell) for channel in channels]
     if problem.rank == 2:
         return beside([stacked([*(beside(_aligned(rows, i)) for i in range(len(rows))), *note]), stacked(outputs)])
+    if problem.rank > 2:
+        return stacked([*(wrapped(row) for row in rows), *note, wrapped(outputs)])
     return stacked([*(box for row in rows for box in row), *note, *outputs], 16)
 
 
@@ -184,22 +197,22 @@ def _paint_box(trace: Trace, step: Step) -> Box:
     here, last = focus[2:], step.index + 1 == len(trace.steps)
 
     plane = trace.x.reshape(trace.in_shape)[focus[0], focus[1]]
-    name = caption("input", problem.in_size, focus[1], problem.in_channels)
-    source = sheet_box(plain_sheet(name, "input", plane, here), cell)
+    source = sheet_box(plain_sheet(caption(trace, "input", focus), "input", plane, here), cell)
     painted = canvas.steps[step.index]
     rows = []
     for within in range(min(width, _CHANNELS)):
         plane_at = (focus[0], group + within)
         kernel = {t.tap[2:] for t in step.terms if t.tap and t.tap[1] == within}
         weight = sheet_box(weight_sheet(trace, (focus[1], within), kernel), cell)
-        paints, running = (
-            canvas_sheet(trace, canvas, first, plane_at, painted, what, last) for what in ("paints", "sum")
-        )
-        start = min(paints.around, default=())
-        rows.append([_under(problem, paints, start, weight, cell), sheet_box(paints, cell), sheet_box(running, cell)])
+        whats = ("paints",) if canvas.withheld else ("paints", "sum")
+        sheets = [canvas_sheet(trace, canvas, first, plane_at, painted, what, last) for what in whats]
+        start = min(sheets[0].around, default=())
+        rows.append([_under(problem, sheets[0], start, weight, cell), *(sheet_box(sheet, cell) for sheet in sheets)])
     note = [text_box(f"and {width - len(rows)} more output channels", 12, fill=MUTED)] if width > len(rows) else []
     if problem.rank == 2:
         return beside([source, stacked([*(beside(_aligned(rows, i)) for i in range(len(rows))), *note])])
+    if problem.rank > 2:
+        return stacked([*(wrapped([source, *row] if i == 0 else row) for i, row in enumerate(rows)), *note])
     return stacked([source, *(box for row in rows for box in row), *note], 16)
 
 

@@ -8,33 +8,44 @@ batched     x (batch, channels, *size)     weight as above
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from twofold.analysis.taps import check_indices
 from twofold.arrays import kind_of as array_kind
 from twofold.call import Door, named_call
 from twofold.call import describe as describe_call
 from twofold.errors import GeometryError
 from twofold.explain.arithmetic import Array, kind_of
+from twofold.explain.limits import check_invented
 from twofold.explain.trace import Trace
 from twofold.geometry import Problem
 
 __all__ = ["describe", "from_problem"]
 
-_LARGEST = 1 << 28  # numbers that are made up for one array
+_SIZES = ("stride", "padding", "dilation", "groups", "output_padding", "output_size")
 _DROPPED = {"textbook": 2, "unbatched": 1, "batched": 0}
 
 
-def describe(op: str, rank: int | None, x: Any, weight: Any, bias: Any, **options: Any) -> Trace:
+def describe(
+    op: str, rank: int | None, x: Any, weight: Any, bias: Any, sizes: Sequence[object], more: Mapping[str, Any]
+) -> Trace:
     """Make a trace of an operation with torch's parameters; a rank of None means that of the weight, less 2.
 
-    >>> describe("conv", 2, [[1, 2], [3]], [[1]], None)
+    sizes   stride, padding, dilation, groups, and for a transposed convolution output_padding and output_size
+    more    flip and padding_mode
+
+    >>> describe("conv", 2, [[1, 2], [3]], [[1]], None, (), {})
     Traceback (most recent call last):
     twofold.errors.GeometryError: x is not a rectangular array: ...
     """
+    options: dict[str, Any] = {**dict(zip(_SIZES, sizes, strict=False)), **more}
     door = Door(op if rank is None else f"{op}{rank}d", op, rank)
+    if unknown := set(more) - {"flip", "padding_mode"}:
+        raise TypeError(f"{door.name}() got an unexpected keyword argument {min(unknown)!r}")
     with named_call(door.name, {"x": x, "weight": weight}, options):
         given = {"x": _exact(x), "weight": _exact(weight), "bias": _exact(bias)}
         # Integers beyond 64 bits are objects to NumPy; zeros stand for them until the call is understood.
@@ -52,17 +63,18 @@ def describe(op: str, rank: int | None, x: Any, weight: Any, bias: Any, **option
 def from_problem(text: Any, x: Any, weight: Any, bias: Any) -> Trace:
     """Make a trace of a problem's string and of numbers that may be missing."""
     problem = text if isinstance(text, Problem) else Problem.parse(text)
+    check_indices(problem)
     shape = problem.coarse_shape if problem.op == "conv_transpose" else problem.fine_shape
     drop = 2 if shape[0] == 1 and problem.in_channels == problem.out_channels == 1 else 0
     if x is None:
-        x = _counted(shape)
+        x = _counted("x", shape)
     else:
         x = _array("x", x)
         drop = min(max(len(shape) - x.ndim, 0), 2)
         drop = 1 if drop == 2 and problem.in_channels * problem.out_channels != 1 else drop
         x = _fitted("x", x, shape)
     if weight is None:
-        weight = _counted(problem.weight_shape)
+        weight = _counted("weight", problem.weight_shape)
     elif isinstance(weight, str):
         weight = _digits(weight, problem.weight_shape)
     else:
@@ -137,11 +149,9 @@ def _fitted(name: str, array: Array, shape: tuple[int, ...]) -> Array:
     return array.reshape(shape)
 
 
-def _counted(shape: tuple[int, ...]) -> Array:
-    cells = math.prod(shape)
-    if cells > _LARGEST:
-        raise GeometryError(f"numbers for shape {shape} would take {cells * 8} bytes", repair="a smaller problem")
-    return np.arange(1, cells + 1).reshape(shape)
+def _counted(name: str, shape: tuple[int, ...]) -> Array:
+    check_invented(name, shape)
+    return np.arange(1, math.prod(shape) + 1).reshape(shape)
 
 
 def _digits(word: str, shape: tuple[int, ...]) -> Array:
@@ -150,5 +160,6 @@ def _digits(word: str, shape: tuple[int, ...]) -> Array:
         raise GeometryError(f"weight must be an array or 'digits', not {word[:40]!r}", repair="weight='digits'")
     if taps > 18:
         raise GeometryError(f"a kernel of {taps} taps has too many digits to read: at most 18", repair="k3x3")
+    check_invented("weight", shape)
     digits = np.array([10**tap for tap in range(taps)]).reshape(shape[2:])
     return np.broadcast_to(digits, shape).copy()

@@ -13,9 +13,10 @@ A number is plain if it is an integer below 1e15, `nan`, `inf` or `-inf` if it i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import TypeVar
 
 __all__ = [
     "ELIDE", "Number", "Term", "add", "as_term", "channel_text", "dot_text", "elided", "json_number", "multiply",
@@ -23,6 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 Number = int | float | complex
+Item = TypeVar("Item")
 
 ELIDE = 12  # terms that are printed in full; of more, the first 4 and the last 2
 _HEAD, _TAIL = 4, 2
@@ -103,15 +105,16 @@ def add(values: Iterable[Number]) -> Number:
 # -- sums --------------------------------------------------------------------------------------------------------------
 
 
-def elided(texts: Sequence[str], full: bool = False) -> list[str]:
-    """Keep up to `ELIDE` texts, of more the first four and the last two.
+def elided(items: Sequence[Item], write: Callable[[Item], str] = str, *, full: bool = False) -> list[str]:
+    """Write up to `ELIDE` items, of more the first four and the last two.
 
-    >>> elided([str(i) for i in range(13)])
+    >>> elided(range(13))
     ['0', '1', '2', '3', '... 7 more ...', '11', '12']
     """
-    if full or len(texts) <= ELIDE:
-        return list(texts)
-    return [*texts[:_HEAD], f"... {len(texts) - _HEAD - _TAIL} more ...", *texts[-_TAIL:]]
+    if full or len(items) <= ELIDE:
+        return [write(item) for item in items]
+    more = f"... {len(items) - _HEAD - _TAIL} more ..."
+    return [*map(write, items[:_HEAD]), more, *map(write, items[-_TAIL:])]
 
 
 def dot_text(terms: Sequence[Term | tuple[Number, Number]], bias: Number | None = None, *, full: bool = False) -> str:
@@ -125,13 +128,16 @@ def dot_text(terms: Sequence[Term | tuple[Number, Number]], bias: Number | None 
     known = [as_term(pair) for pair in terms]
     tail = [] if bias is None else [bias]
     values = [t.product for t in known] + tail
-    left = [f"{term(t.weight)}*{term(t.input)}" for t in known] + [term(b) for b in tail]
     total = number(add(values))
     if not known:
-        return " + ".join(["no products", *left]) + f" = {total}"
-    sides = [" + ".join(elided(left, full))]
-    sides += [" + ".join(elided([term(value) for value in values], full))] if len(values) > 1 else []
+        return " + ".join(["no products", *map(term, tail)]) + f" = {total}"
+    sides = [" + ".join(elided([*known, *tail], _factors, full=full))]
+    sides += [" + ".join(elided(values, term, full=full))] if len(values) > 1 else []
     return " = ".join([*sides, total])
+
+
+def _factors(part: Term | Number) -> str:
+    return f"{term(part.weight)}*{term(part.input)}" if isinstance(part, Term) else term(part)
 
 
 def scatter_text(terms: Sequence[Term | tuple[Number, Number]], *, full: bool = False) -> str:
@@ -143,8 +149,8 @@ def scatter_text(terms: Sequence[Term | tuple[Number, Number]], *, full: bool = 
     known = [as_term(pair) for pair in terms]
     if not known:
         return "no products"
-    left = elided([f"{term(t.weight)}*{term(t.input)}" for t in known], full)
-    right = elided([number(t.product) for t in known], full)
+    left = elided(known, _factors, full=full)
+    right = elided(known, lambda t: number(t.product), full=full)
     return f"{', '.join(left)} = {', '.join(right)}"
 
 
@@ -156,7 +162,7 @@ def channel_text(
     >>> channel_text([(0, 19), (1, 37)], 56)
     'channel 0: 19, channel 1: 37, sum 56'
     """
-    parts = elided([f"channel {channel}: {number(value)}" for channel, value in sums], full)
+    parts = elided(sums, lambda pair: f"channel {pair[0]}: {number(pair[1])}", full=full)
     parts += [] if bias is None else [f"bias {number(bias)}"]
     return ", ".join([*parts, f"sum {number(total)}"])
 
@@ -179,7 +185,9 @@ def json_number(value: Number) -> str:
         return str(int(value)) if abs(value) <= 2**53 else f'"{value}"'
     if not math.isfinite(value):
         return f'"{number(value)}"'
-    return _javascript(value)
+    text = repr(value)
+    # In this form the two languages agree, but for the end of a whole number.
+    return _javascript(value) if "e" in text or value == 0 else text.removesuffix(".0")
 
 
 def _javascript(value: float) -> str:

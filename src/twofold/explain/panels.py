@@ -26,10 +26,12 @@ __all__ = [
     "stacked",
     "text_box",
     "windows_of",
+    "wrapped",
 ]
 
 # Cells that are drawn along each axis: of a single row, of rows and columns, and with more axes of slices too.
 _ROW, _MATRIX, _SLICES = (20,), (12, 12), (4, 7, 7)
+_PAGE = 1700  # px; the most for a row of boxes that may stand below one another: four slices of 7 cells and a kernel
 _NOTE = 11.0  # text size of the note under a sheet
 _LINE = 21.0  # px from formula line to formula line
 _SIZE = 14.0  # text size of formulas
@@ -93,6 +95,19 @@ def beside(boxes: Sequence[Box], gap: float = 40) -> Box:
 
     width = sum(box.width for box in boxes) + gap * max(len(boxes) - 1, 0)
     return Box(width, max((box.height for box in boxes), default=0), draw)
+
+
+def wrapped(boxes: Sequence[Box], gap: float = 40) -> Box:
+    """Set boxes side by side, and below one another where the row would be wider than a page."""
+    rows: list[list[Box]] = [[]]
+    width = 0.0
+    for box in boxes:
+        if rows[-1] and width + box.width > _PAGE:
+            rows.append([])
+            width = 0.0
+        rows[-1].append(box)
+        width += box.width + gap
+    return stacked([beside(row, gap) for row in rows], 16)
 
 
 def stacked(boxes: Sequence[Box], gap: float = 20) -> Box:
@@ -195,7 +210,7 @@ def sheet_box(sheet: Sheet, cell: int) -> Box:
         boxes.append(_slice_box(sheet, place, down, across, cell, caption))
     note = _note(sheet, windows)
     parts = [text_box(sheet.caption)] if deep else []
-    parts += [beside(boxes, 18), *([text_box(note, _NOTE, fill=MUTED)] if note else [])]
+    parts += [wrapped(boxes, 18), *([text_box(note, _NOTE, fill=MUTED)] if note else [])]
     return stacked(parts, 4)
 
 
@@ -211,10 +226,12 @@ def windows_of(sheet: Sheet) -> list[range]:
 def most_cells(rank: int) -> tuple[int, ...]:
     """Cells that are drawn along each axis of an array of this rank.
 
-    >>> most_cells(1), most_cells(2), most_cells(4)
-    ((20,), (12, 12), (4, 4, 7, 7))
+    >>> most_cells(1), most_cells(2), most_cells(4), most_cells(6)
+    ((20,), (12, 12), (4, 4, 7, 7), (1, 1, 4, 4, 7, 7))
     """
-    return (_ROW, _MATRIX)[rank - 1] if rank <= 2 else _SLICES[:1] * (rank - 2) + _SLICES[1:]
+    if rank <= 2:
+        return (_ROW, _MATRIX)[rank - 1]
+    return (1,) * (rank - 4) + _SLICES[:1] * min(rank - 2, 2) + _SLICES[1:]
 
 
 def _slice_box(sheet: Sheet, place: Place, down: range, across: range, cell: int, title: str) -> Box:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -18,17 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twofold.errors import GeometryError
-from twofold.explain.glyphs import Stroke, pen, strokes
-from twofold.explain.scene import PAPER, Line, Rect, Scene, Text, glyph_places, line_strokes, texture
+from twofold.explain.glyphs import ADVANCE, ASCENT, DESCENT, Stroke, pen, strokes
+from twofold.explain.scene import PAPER, Item, Line, Rect, Scene, Text, glyph_places, line_strokes, texture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["MAX_PIXELS", "Pixels", "pixels", "png_chunk", "png_data", "png_file", "rgb", "to_image", "to_png"]
+__all__ = [
+    "MAX_PIXELS", "Area", "Pixels", "blank", "paint", "pixels", "png_chunk", "png_data", "png_file", "reach", "rgb",
+    "to_image", "to_png",
+]  # fmt: skip
 
 Pixels = NDArray[np.uint8]  # (height, width, 3)
 Mask = NDArray[np.float32]  # (height, width), 0 to 1: how much of each pixel is covered
 Box = tuple[float, float, float, float]  # left, top, right, bottom
+Area = tuple[int, int, int, int]  # the same in whole pixels; right and bottom lie outside
 
 MAX_PIXELS = 40_000_000  # 120 MB; a larger picture is a mistake
 _MAX_SIDE = 65_535  # a GIF counts its sides in 16 bits
@@ -68,6 +72,13 @@ def to_png(scene: Scene, scale: float = 2) -> bytes:
 
 def pixels(scene: Scene, scale: float) -> Pixels:
     """Return the scene as (height, width, 3) in uint8; what is too large for memory is refused."""
+    canvas = blank(scene, scale)
+    paint(canvas, scene.items, scale, (0, 0, canvas.shape[1], canvas.shape[0]))
+    return canvas
+
+
+def blank(scene: Scene, scale: float) -> Pixels:
+    """Return the paper of a scene with nothing on it."""
     if not (math.isfinite(scale) and scale > 0):
         raise GeometryError(f"scale must be a finite number above 0, not {scale}", repair="scale=2")
     width, height = math.ceil(scene.width * scale), math.ceil(scene.height * scale)
@@ -76,51 +87,105 @@ def pixels(scene: Scene, scale: float) -> Pixels:
         rule += "" if width * height > MAX_PIXELS else f" and {_MAX_SIDE} on a side"
         most = min(math.sqrt(MAX_PIXELS / scene.width / scene.height), _MAX_SIDE / max(scene.width, scene.height))
         raise GeometryError(rule, repair=f"scale={math.floor(most * 1000) / 1000}, or fewer cells")
-    canvas = np.full((height, width, 3), rgb(PAPER), dtype=np.uint8)
-    for item in scene.items:
+    return np.full((height, width, 3), rgb(PAPER), dtype=np.uint8)
+
+
+def paint(canvas: Pixels, items: Iterable[Item], scale: float, area: Area) -> None:
+    """Paint items, as far as they lie in `area`; each pixel gets what it would get if all were painted."""
+    for item in items:
         if isinstance(item, Rect):
-            _paint_rect(canvas, item, scale)
+            _paint_rect(canvas, item, scale, area)
         elif isinstance(item, Line):
-            _paint_strokes(canvas, _scaled(line_strokes(item), scale), item.width * scale, item.stroke)
+            _paint_strokes(canvas, _scaled(line_strokes(item), scale), item.width * scale, item.stroke, area)
         else:
-            _paint_text(canvas, item, scale)
-    return canvas
+            _paint_text(canvas, item, scale, area)
 
 
-def _paint_rect(canvas: Pixels, rect: Rect, scale: float) -> None:
+def reach(item: Item, scale: float) -> Area:
+    """Return an area outside which `paint` changes nothing for this item.
+
+    >>> reach(Rect(10, 10, 20, 5, stroke="#000000", stroke_width=2), 1)
+    (8, 8, 32, 17)
+    """
+    if isinstance(item, Rect):
+        grow = item.stroke_width / 2 if item.stroke else 0.0
+        box = (item.x - grow, item.y - grow, item.x + item.w + grow, item.y + item.h + grow)
+    elif isinstance(item, Line):
+        xs, ys = zip(*(point for stroke in line_strokes(item) for point in stroke), strict=True)
+        grow = item.width / 2
+        box = (min(xs) - grow, min(ys) - grow, max(xs) + grow, max(ys) + grow)
+    else:
+        left = [x for _, x in glyph_places(item)] or [item.x]
+        box = (left[0], item.y - ASCENT * item.size, left[-1] + ADVANCE * item.size, item.y + DESCENT * item.size)
+    # A pixel of air for antialiasing, and for letters that stand on quarters of a pixel.
+    return (
+        math.floor(box[0] * scale) - 1,
+        math.floor(box[1] * scale) - 1,
+        math.ceil(box[2] * scale) + 1,
+        math.ceil(box[3] * scale) + 1,
+    )
+
+
+def _paint_rect(canvas: Pixels, rect: Rect, scale: float, area: Area) -> None:
     box = (rect.x * scale, rect.y * scale, (rect.x + rect.w) * scale, (rect.y + rect.h) * scale)
     radius = min(rect.radius, rect.w / 2, rect.h / 2) * scale
     if rect.fill:
-        _paint_box(canvas, box, radius, None, rect.fill)
+        _paint_box(canvas, box, radius, None, rect.fill, area)
     colour, width, marks = texture(rect)
     for mark in marks:
-        _paint_strokes(canvas, _scaled((mark,), scale), width * scale, colour)
+        _paint_strokes(canvas, _scaled((mark,), scale), width * scale, colour, area)
     if rect.stroke:
-        _paint_box(canvas, box, radius, rect.stroke_width * scale / 2, rect.stroke)
+        _paint_box(canvas, box, radius, rect.stroke_width * scale / 2, rect.stroke, area)
 
 
-def _paint_text(canvas: Pixels, text: Text, scale: float) -> None:
+def _paint_text(canvas: Pixels, text: Text, scale: float, area: Area) -> None:
     size, width = text.size * scale, pen(text.size, text.weight) * scale
     top = round(text.y * scale * _PHASES) / _PHASES
     for char, x in glyph_places(text):
         left = round(x * scale * _PHASES) / _PHASES
-        paths = tuple(tuple((left + u * size, top + v * size) for u, v in path) for path in strokes(char))
-        _paint_strokes(canvas, paths, width, text.fill)
+        column, row = math.floor(left), math.floor(top)
+        stamp = _letter(char, size, width, left - column, top - row)
+        if isinstance(stamp, tuple):
+            _blend(canvas, column + stamp[0], row + stamp[1], stamp[2], text.fill, area)
+        else:
+            _paint_strokes(canvas, _placed(char, size, left, top), width, text.fill, area)
 
 
-def _paint_strokes(canvas: Pixels, paths: tuple[Stroke, ...], width: float, colour: str) -> None:
-    reach = width / 2 + 0.5
+def _placed(char: str, size: float, left: float, top: float) -> tuple[Stroke, ...]:
+    return tuple(tuple((left + u * size, top + v * size) for u, v in path) for path in strokes(char))
+
+
+@lru_cache(maxsize=4096)
+def _letter(char: str, size: float, width: float, left: float, top: float) -> tuple[int, int, Mask] | None:
+    # A letter that stands at this fraction of a pixel, with the place of its corner; None if it is too large to keep.
+    paths = _placed(char, size, left, top)
+    x0, y0, x1, y1 = _bounds(paths, width)
+    if (x1 - x0) * (y1 - y0) > _STAMP:
+        return None
+    return x0, y0, _stamp(_moved(paths, x0, y0), round(width, 3), x1 - x0, y1 - y0)
+
+
+def _bounds(paths: tuple[Stroke, ...], width: float) -> Area:
+    half = width / 2 + 0.5
     xs, ys = zip(*(point for path in paths for point in path), strict=True)
-    x0, x1 = math.floor(min(xs) - reach), math.ceil(max(xs) + reach)
-    y0, y1 = math.floor(min(ys) - reach), math.ceil(max(ys) + reach)
+    return math.floor(min(xs) - half), math.floor(min(ys) - half), math.ceil(max(xs) + half), math.ceil(max(ys) + half)
+
+
+def _moved(paths: tuple[Stroke, ...], x0: int, y0: int) -> tuple[Stroke, ...]:
+    # Rounded to 1/64 pixel, two places of the same shape give the same key.
+    return tuple(tuple((round((x - x0) * 64) / 64, round((y - y0) * 64) / 64) for x, y in path) for path in paths)
+
+
+def _paint_strokes(canvas: Pixels, paths: tuple[Stroke, ...], width: float, colour: str, area: Area) -> None:
+    x0, y0, x1, y1 = _bounds(paths, width)
+    if x0 >= area[2] or x1 <= area[0] or y0 >= area[3] or y1 <= area[1]:
+        return
     small = (x1 - x0) * (y1 - y0) <= _STAMP
     if not small:
         x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, canvas.shape[1]), min(y1, canvas.shape[0])
-    # Rounded to 1/64 pixel, two places of the same letter give the same key.
-    moved = tuple(tuple((round((x - x0) * 64) / 64, round((y - y0) * 64) / 64) for x, y in path) for path in paths)
     cover = _stamp if small else _cover
     if x1 > x0 and y1 > y0:
-        _blend(canvas, x0, y0, cover(moved, round(width, 3), x1 - x0, y1 - y0), colour)
+        _blend(canvas, x0, y0, cover(_moved(paths, x0, y0), round(width, 3), x1 - x0, y1 - y0), colour, area)
 
 
 def _cover(paths: tuple[Stroke, ...], width: float, columns: int, rows: int) -> Mask:
@@ -155,11 +220,11 @@ def _pieces(paths: tuple[Stroke, ...]) -> Iterator[tuple[tuple[float, float], tu
             yield from pairwise(cuts)
 
 
-def _paint_box(canvas: Pixels, box: Box, radius: float, ring: float | None, colour: str) -> None:
+def _paint_box(canvas: Pixels, box: Box, radius: float, ring: float | None, colour: str, area: Area) -> None:
     # `ring` is half the width of an outline; None fills the box.
     grow = ring or 0.0
-    x0, y0 = max(math.floor(box[0] - grow), 0), max(math.floor(box[1] - grow), 0)
-    x1, y1 = min(math.ceil(box[2] + grow), canvas.shape[1]), min(math.ceil(box[3] + grow), canvas.shape[0])
+    x0, y0 = max(math.floor(box[0] - grow), area[0]), max(math.floor(box[1] - grow), area[1])
+    x1, y1 = min(math.ceil(box[2] + grow), area[2]), min(math.ceil(box[3] + grow), area[3])
     for top in range(y0, y1, _TILE):
         for left in range(x0, x1, _TILE):
             x = np.arange(left, min(left + _TILE, x1), dtype=np.float32) + np.float32(0.5)
@@ -167,7 +232,7 @@ def _paint_box(canvas: Pixels, box: Box, radius: float, ring: float | None, colo
             mask = _inside(x, y, box, grow, radius)
             if ring is not None:
                 mask = mask - _inside(x, y, box, -ring, radius)
-            _blend(canvas, left, top, mask, colour)
+            _blend(canvas, left, top, mask, colour, area)
 
 
 def _inside(x: Mask, y: Mask, box: Box, grow: float, radius: float) -> Mask:
@@ -183,18 +248,26 @@ def _inside(x: Mask, y: Mask, box: Box, grow: float, radius: float) -> Mask:
     return np.asarray(np.clip(0.5 - distance, 0, 1), dtype=np.float32)
 
 
-def _blend(canvas: Pixels, left: int, top: int, mask: Mask, colour: str) -> None:
+def _blend(canvas: Pixels, left: int, top: int, mask: Mask, colour: str, area: Area) -> None:
     # In the colour values as they are, without gamma: as browsers blend an SVG.
-    x, y = max(-left, 0), max(-top, 0)
-    part = canvas[top + y : max(top + mask.shape[0], 0), left + x : max(left + mask.shape[1], 0)]
-    share = mask[y : y + part.shape[0], x : x + part.shape[1], None]
-    part[...] = (part + (np.array(rgb(colour), dtype=np.float32) - part) * share + 0.5).astype(np.uint8)
+    x0, y0 = max(left, area[0]), max(top, area[1])
+    x1, y1 = min(left + mask.shape[1], area[2]), min(top + mask.shape[0], area[3])
+    if x0 < x1 and y0 < y1:
+        part = canvas[y0:y1, x0:x1]
+        share = mask[y0 - top : y1 - top, x0 - left : x1 - left, None]
+        part[...] = (part + (_ink(colour) - part) * share + 0.5).astype(np.uint8)
+
+
+@lru_cache(maxsize=1024)
+def _ink(colour: str) -> NDArray[np.float32]:
+    return np.array(rgb(colour), dtype=np.float32)
 
 
 def _scaled(paths: tuple[Stroke, ...], scale: float) -> tuple[Stroke, ...]:
     return tuple(tuple((x * scale, y * scale) for x, y in path) for path in paths)
 
 
+@lru_cache(maxsize=1024)
 def rgb(colour: str) -> tuple[int, int, int]:
     """Return the three numbers of "#rrggbb"."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

@@ -32,8 +32,10 @@ def save(
     steps: Sequence[int] | None = None,
     seconds: float = 0.8,
     overwrite: bool = True,
-) -> None:
-    """Write a trace; the old file stays whole until the new one is.
+) -> str:
+    """Write a trace and say what the file holds, as in "256 frames: the first 256 of 1600 steps".
+
+    The old file stays whole until the new one is.
 
     step      which step a still picture shows; None for the overview
     steps     which steps an animation shows, in this order
@@ -66,6 +68,26 @@ def save(
         write_text(path, content, overwrite=overwrite)
     else:
         write_bytes(path, content, overwrite=overwrite)
+    return _report(trace, suffix, step, steps)
+
+
+def _report(trace: Trace, suffix: str, step: int | None, steps: Sequence[int] | None) -> str:
+    from twofold.explain.export import STEPS
+    from twofold.explain.figure import frame_count
+
+    if suffix in _STILL:
+        return "the overview" if step is None else f"step {range(len(trace.steps))[step]} of {len(trace.steps)}"
+    held = {".txt": len(trace.steps), ".json": min(len(trace.steps), STEPS)}.get(suffix, frame_count(trace))
+    name = "steps" if suffix not in _MOVING else "frames"
+    if steps:
+        return _plural(len(steps), "frames") + f": chosen from {_plural(len(trace.steps), 'steps')}"
+    if held < len(trace.steps):
+        return f"{_plural(held, name)}: the first {held} of {len(trace.steps)} steps"
+    return _plural(held, name)
+
+
+def _plural(number: int, name: str) -> str:
+    return f"{number} {name.removesuffix('s') if number == 1 else name}"
 
 
 def _content(trace: Trace, suffix: str, step: int | None, steps: Sequence[int] | None, seconds: float) -> str | bytes:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from twofold.analysis.copies import copied
 from twofold.explain.grid import RoleName
 from twofold.explain.numbers import Number, number
 from twofold.explain.panels import Place, Sheet, State, most_cells
-from twofold.reference import fine_source
 
 if TYPE_CHECKING:
     from twofold.explain.arithmetic import Array
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from twofold.explain.trace import Trace
 
 __all__ = [
-    "canvas_sheet", "caption", "cell_size", "input_sheet", "output_sheet", "plain_sheet", "sizes", "weight_sheet",
+    "canvas_sheet", "caption", "cell_size", "flat_index", "input_sheet", "longest_number", "output_sheet",
+    "plain_sheet", "sizes", "weight_sheet",
 ]  # fmt: skip
 
 
@@ -28,25 +29,21 @@ def input_sheet(trace: Trace, batch: int, channel: int, reads: Sequence[Place]) 
     problem = trace.problem
     plane = trace.x.reshape(trace.in_shape)[batch, channel]
     size, hit = problem.in_size, set(reads)
-    pads = [(0, 0)] * problem.rank
-    sources = None
+    padded = [range(n) for n in size]
     if problem.op == "conv":
-        pads = [(axis.pad_before, max(axis.pad_after, 0)) for axis in problem.geometry.axes]
-        if problem.padding_mode != "zeros":
-            axes = zip(problem.geometry.axes, size, strict=True)
-            sources = [fine_source(axis, n, problem.padding_mode) for axis, n in axes]
+        padded = [axis.padded(n) for axis, n in zip(problem.geometry.axes, size, strict=True)]
 
     def cell(place: Place) -> State:
         if all(0 <= p < n for p, n in zip(place, size, strict=True)):
             return State(_at(plane, place), marked=place in hit)
         text = "0"
-        if sources is not None:
-            text = _at(plane, tuple(int(s[p + b]) for s, p, (b, _) in zip(sources, place, pads, strict=True)))
+        if problem.padding_mode != "zeros":
+            text = _at(plane, tuple(copied(p, n, problem.padding_mode) for p, n in zip(place, size, strict=True)))
         return State(text, marked=place in hit, padding=True)
 
-    first = tuple(-before for before, _ in pads)
-    stop = tuple(n + after for n, (_, after) in zip(size, pads, strict=True))
-    return Sheet(caption("input", size, channel, problem.in_channels), "input", first, stop, cell, tuple(reads))
+    first = tuple(cells.start for cells in padded)
+    stop = tuple(max(n, cells.stop) for n, cells in zip(size, padded, strict=True))
+    return Sheet(caption(trace, "input", (batch, channel)), "input", first, stop, cell, tuple(reads))
 
 
 def weight_sheet(trace: Trace, place: tuple[int, int], hit: set[Place]) -> Sheet:
@@ -63,19 +60,25 @@ def weight_sheet(trace: Trace, place: tuple[int, int], hit: set[Place]) -> Sheet
     return Sheet(caption, "weight", (0,) * len(size), size, cell, tuple(hit))
 
 
-def output_sheet(trace: Trace, focus: Place, channel: int, known: Array) -> Sheet:
-    """One channel of the output, as far as it is known; the focus is outlined if it lies here."""
-    problem = trace.problem
-    plane, seen = (a.reshape(problem.result_shape)[focus[0], channel] for a in (trace.y, known))
-    here = focus[2:]
+def output_sheet(trace: Trace, step: Step, channel: int) -> Sheet:
+    """One channel of the output, as far as it is known after a step; the focus is outlined if it lies here.
+
+    Of an output that is withheld only the cell of this step is known.
+    """
+    problem, size = trace.problem, trace.problem.out_size
+    batch, _, *here = step.focus.cells[0]
+    first = flat_index((batch, channel, *(0,) * len(size)), problem.result_shape)
+    values = None if trace.withheld else trace.y.reshape(-1)
 
     def cell(place: Place) -> State:
-        done = bool(seen[place])
-        return State(_at(plane, place) if done else "", focus=channel == focus[1] and place == here, faded=not done)
+        index = first + flat_index(place, size)
+        if index > step.index or (values is None and index < step.index):
+            return State("", faded=True)
+        value = step.result if values is None else values[index : index + 1].tolist()[0]
+        return State(number(value), focus=index == step.index)
 
-    size = problem.out_size
-    title = caption("output", size, channel, problem.out_channels)
-    return Sheet(title, "output", (0,) * len(size), size, cell, (here,))
+    around = (tuple(here),)
+    return Sheet(caption(trace, "output", (batch, channel)), "output", (0,) * len(size), size, cell, around)
 
 
 def canvas_sheet(
@@ -83,27 +86,32 @@ def canvas_sheet(
 ) -> Sheet:
     """What one step paints, or the sum so far; in the coordinates of the output, so the crop begins below 0."""
     size, full = trace.problem.out_size, canvas.problem.out_size
-    stop = tuple(max(n, f + start) for n, f, start in zip(size, full, first, strict=True))
-    hit = {t.out[2:] for t in step.terms if t.out and t.out[:2] == plane}
-    array = step.running if name == "sum" else step.painted
     shape = canvas.problem.result_shape
-    values = np.zeros(0) if array is None else array.reshape(shape)[plane]
-    seen = canvas.covered(step.index).reshape(shape)[plane] if name == "sum" else None
+    stop = tuple(max(n, f + start) for n, f, start in zip(size, full, first, strict=True))
+    paints: dict[Place, Number] = {}
+    for t in step.terms:
+        if t.out and t.out[:2] == plane:  # what padding folds back lands on a cell more than once
+            paints[t.out[2:]] = paints.get(t.out[2:], 0) + t.product
+    sums = name == "sum"
+    total, seen = canvas.so_far(step.index) if sums else (np.zeros(0), np.zeros(0))
 
     def cell(place: Place) -> State:
         spot = tuple(p - start for p, start in zip(place, first, strict=True))
         kept = all(0 <= p < n for p, n in zip(place, size, strict=True))
         if not all(p < n for p, n in zip(spot, full, strict=True)):
             return State("0", padding=True)  # beyond the canvas: added by output_padding, painted by nobody
-        there = spot in hit if seen is None else bool(seen[spot])
-        hole = seen is not None and last and kept and not there
-        faded = not kept or (seen is not None and not there)
-        return State(_at(values, spot) if there else "", marked=spot in hit and kept, faded=faded, hole=hole)
+        index = flat_index((*plane, *spot), shape) if sums else 0
+        there = bool(seen[index]) if sums else spot in paints
+        hole = sums and last and kept and not there
+        value = (total[index : index + 1].tolist()[0] if sums else paints[spot]) if there else 0
+        faded = not kept or (sums and not there)
+        return State(number(value) if there else "", marked=spot in paints and kept, faded=faded, hole=hole)
 
-    around = tuple(tuple(p + start for p, start in zip(spot, first, strict=True)) for spot in sorted(hit))
+    around = tuple(tuple(p + start for p, start in zip(spot, first, strict=True)) for spot in sorted(paints))
     frame = ((0,) * len(size), size) if (first, stop) != ((0,) * len(size), size) else None
-    caption = f"{name} {sizes(size)}" if trace.problem.out_channels == 1 else f"{name} channel {plane[1]}"
-    return Sheet(caption, "output" if name == "sum" else "plain", first, stop, cell, around, frame)
+    title = f"{name} {sizes(size)}" if trace.problem.out_channels == 1 else f"{name} channel {plane[1]}"
+    title += _batch(trace, plane[0])
+    return Sheet(title, "output" if sums else "plain", first, stop, cell, around, frame)
 
 
 def plain_sheet(title: str, role: RoleName, values: Array, focus: Place | None = None) -> Sheet:
@@ -116,15 +124,18 @@ def plain_sheet(title: str, role: RoleName, values: Array, focus: Place | None =
 def cell_size(trace: Trace) -> int:
     """Width of a cell in px: room for the longest number, within reason where many cells stand side by side."""
     complex_ = trace.x.dtype.kind == "c"
-    longest = max(_longest(array) for array in (trace.x, trace.weight, trace.y))
     widest = max(min(n, most_cells(trace.problem.rank)[-1]) for n in (*trace.problem.in_size, *trace.problem.out_size))
     least, most = (44, 76) if widest <= 5 else (38, 60) if widest <= 8 else (32, 50)
     most = 112 if complex_ else most
-    return min(max(least, math.ceil(longest * 7.2)), most)
+    return min(max(least, math.ceil(trace.longest * 7.2)), most)
+
+
+def longest_number(*arrays: Array) -> int:
+    """Characters of the longest number; of a large array of other than integers, what %.4g needs at most."""
+    return max(_longest(array) for array in arrays)
 
 
 def _longest(array: Array) -> int:
-    # Characters of the longest number; of a large array of other than integers, what %.4g needs at most.
     if array.size <= 4096:
         return max((len(number(value)) for value in array.ravel().tolist()), default=1)
     if array.dtype.kind in "if" and np.isfinite(array).all() and (array == np.rint(array)).all():
@@ -142,6 +153,22 @@ def sizes(size: Sequence[int]) -> str:
     return "x".join(str(n) for n in size)
 
 
-def caption(name: str, size: Sequence[int], channel: int, channels: int) -> str:
-    """Name a plane: by its channel if there are several, else by its size."""
-    return f"{name} channel {channel}" if channels > 1 else f"{name} {sizes(size)}"
+def caption(trace: Trace, name: str, plane: Sequence[int]) -> str:
+    """Name a plane of the input or the output: by its channel if there are several, else by its size; and its batch."""
+    problem = trace.problem
+    size, channels = (
+        (problem.in_size, problem.in_channels) if name == "input" else (problem.out_size, problem.out_channels)
+    )
+    return (f"{name} channel {plane[1]}" if channels > 1 else f"{name} {sizes(size)}") + _batch(trace, plane[0])
+
+
+def flat_index(cell: Sequence[int], shape: Sequence[int]) -> int:
+    """Return the index of a cell in the flat array."""
+    index = 0
+    for at, size in zip(cell, shape, strict=True):
+        index = index * size + at
+    return index
+
+
+def _batch(trace: Trace, batch: int) -> str:
+    return f", batch {batch}" if trace.problem.batch > 1 else ""

@@ -69,7 +69,7 @@ class Canvas:
     after: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Step:
     """One step of a trace, and the words for it.
 
@@ -94,6 +94,9 @@ class Step:
     aria: str
     _painted: Callable[[], Array] | None = field(default=None, repr=False, compare=False)
     _running: Callable[[], Array] | None = field(default=None, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return f"<Step {self.index}, {self.kind}: {self.text}>"
 
     @property
     def text(self) -> str:

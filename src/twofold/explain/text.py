@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twofold.explain import words
-from twofold.explain.arithmetic import LARGEST, Array
-from twofold.explain.numbers import number
+from twofold.errors import GeometryError
+from twofold.explain import limits, words
+from twofold.explain.arithmetic import Array
+from twofold.explain.numbers import elided, number
 from twofold.geometry import axis_name
 
 if TYPE_CHECKING:
     from twofold.explain.steps import Step
     from twofold.explain.trace import Trace
 
-__all__ = ["Block", "beside", "blocks", "canvas_text", "fold_text", "size_text", "trace_text"]
+__all__ = ["Block", "beside", "blocks", "canvas_text", "few_numbers", "fold_text", "size_text", "trace_text"]
 
 DOTS = 36  # dot products that are printed unless all are asked for
 PAINTS = 16  # inputs of a transposed convolution, likewise
@@ -69,19 +70,41 @@ def trace_text(trace: Trace, *, full: bool = False, ascii: bool = False) -> str:
     67 77
     """
     problem = trace.problem
+    if full:
+        _check_full(trace)
     head = [str(problem), size_text(trace), *canvas_text(trace), *fold_text(trace)]
     operands = blocks(trace.x.reshape(trace.in_shape), "input", full=full)
     operands += blocks(trace.weight.reshape(problem.weight_shape), "weight", weight=True, full=full)
     if trace.bias is not None:
-        operands.append(Block("bias", (" ".join(number(value) for value in trace.bias.tolist()),)))
+        operands.append(Block("bias", (" ".join(few_numbers(trace.bias, full)),)))
     parts = [head, beside(operands)]
     scatter = problem.op == "conv_transpose" and trace.tab == "paint"
     parts += list((_paints if scatter else _dots)(trace, full, "." if ascii else "·"))
     if trace.bias is not None and scatter:
         parts.append(["the bias is added to every cell of its channel"])
-    if math.prod(problem.result_shape) <= LARGEST:
+    if trace.withheld:
+        parts.append([f"the output is not shown as a whole: {trace.withheld}"])
+    else:
         parts.append(beside(blocks(trace.y.reshape(problem.result_shape), "output", full=full)))
     return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def few_numbers(array: Array, full: bool = False) -> list[str]:
+    """Write the numbers of a flat array, of more than 12 some; `full` writes all.
+
+    >>> few_numbers(np.arange(100))
+    ['0', '1', '2', '3', '... 94 more ...', '98', '99']
+    """
+    return elided(range(array.size), lambda index: number(array[index : index + 1].tolist()[0]), full=full)
+
+
+def _check_full(trace: Trace) -> None:
+    # A transposed convolution prints two arrays of the output's shape per step.
+    problem, steps = trace.problem, len(trace.steps)
+    paints = 2 * steps if problem.op == "conv_transpose" and trace.tab == "paint" else 0
+    cells = math.prod(problem.result_shape)
+    numbers = trace.x.size + trace.weight.size + (0 if trace.withheld else cells) + paints * cells
+    limits.check_written("the whole text", steps, trace.terms, numbers, repair="text() without full, or a picture")
 
 
 # -- the head ----------------------------------------------------------------------------------------------------------
@@ -141,10 +164,17 @@ def _crop_words(before: int, after: int) -> str:
 
 
 def _dots(trace: Trace, full: bool, dot: str) -> Iterator[list[str]]:
-    shown, plane, lines = _first(trace.steps, DOTS, full), "", [""]
-    indent = max((len(words.place(step.focus.cells[0])) for step in _ends(trace.steps, shown)), default=0)
+    shown, plane, lines = _first(trace, DOTS, full), "", [""]
     shape = trace.problem.result_shape
-    for step in islice(trace.steps, shown):
+    # The widest position among the first steps is that of the last of them, or of the end of a row before it.
+    ends = np.transpose(np.unravel_index(np.arange(max(0, shown - 64), shown), shape)).tolist() if shown else []
+    indent = max((len(words.place(cell)) for cell in ends), default=0)
+    for index in range(shown):
+        step = _step(trace, index)
+        if isinstance(step, str):
+            yield [line for line in lines if line]
+            lines, shown = [step], index
+            break
         cell = step.focus.cells[0]
         name = words.plane_name("output", cell, shape)
         if name != plane:
@@ -152,17 +182,29 @@ def _dots(trace: Trace, full: bool, dot: str) -> Iterator[list[str]]:
             plane, lines = name, [name if name != "output" else ""]
         first, *more = step.formula(full).split("\n")
         lines += [f"{words.place(cell):<{indent}}  {first}", *(" " * indent + f"  {line}" for line in more)]
-    yield [line for line in lines if line] + _more(len(trace.steps) - shown)
+    yield [line for line in lines if line] + _more(len(trace.steps) - shown if shown else 0)
 
 
 def _paints(trace: Trace, full: bool, dot: str) -> Iterator[list[str]]:
-    shown = _first(trace.steps, PAINTS, full)
+    shown = _first(trace, PAINTS, full)
     shape = trace.problem.coarse_shape
-    for step in islice(trace.steps, shown):
+    for index in range(shown):
+        step = _step(trace, index)
+        if isinstance(step, str):
+            yield [step]
+            return
         cell = step.focus.cells[0]
         head = f"{words.plane_name('input', cell, shape)} {words.place(cell)}  {step.formula(full)}"
-        yield [head, *beside(_painted(trace, step, full, dot))]
+        yield [head] if trace.withheld else [head, *beside(_painted(trace, step, full, dot))]
     yield _more(len(trace.steps) - shown)
+
+
+def _step(trace: Trace, index: int) -> Step | str:
+    # The step, or why there is none to be shown.
+    try:
+        return trace.steps[index]
+    except GeometryError as refusal:
+        return f"no step is shown here: {refusal.rule}"
 
 
 def _painted(trace: Trace, step: Step, full: bool, dot: str) -> list[Block]:
@@ -187,13 +229,11 @@ def _painted(trace: Trace, step: Step, full: bool, dot: str) -> list[Block]:
     return [block for pair in zip(*found, strict=True) for block in pair] if shape[1] > 1 else found[0] + found[1]
 
 
-def _first(steps: Sequence[Step], limit: int, full: bool) -> int:
-    return len(steps) if full else min(len(steps), limit)
-
-
-def _ends(steps: Sequence[Step], shown: int) -> list[Step]:
-    # The widest position among the first steps is that of the last of them, or of the end of a row before it.
-    return list(steps[max(0, shown - 64) : shown])
+def _first(trace: Trace, limit: int, full: bool) -> int:
+    # Of steps with many products fewer are shown, but one.
+    if not full:
+        limit = min(limit, max(limits.TERMS // max(trace.terms, 1), 1))
+    return len(trace.steps) if full else min(len(trace.steps), limit)
 
 
 def _more(rest: int) -> list[str]:

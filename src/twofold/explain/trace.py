@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from twofold.analysis.taps import Taps, rows, walk, window
+from twofold.analysis.taps import Taps, check_indices, reached, rows, walk, window
 from twofold.analysis.taps import taps as all_taps
 from twofold.errors import GeometryError, UnsupportedError
 from twofold.explain import words
-from twofold.explain.arithmetic import LARGEST, Array, accumulate, exact, kind_of, widen
+from twofold.explain.arithmetic import Array, accumulate, by_taps, exact, kind_of, widen
+from twofold.explain.limits import check_given, check_sum, check_terms
 from twofold.explain.numbers import Number, add, multiply
+from twofold.explain.painter import Painter
 from twofold.explain.steps import Canvas, Cells, Lazy, Step, Term
 from twofold.geometry import Problem
 
@@ -66,6 +68,9 @@ class Trace:
                 "a weight gradient has no trace of its own", repair="the convolution it belongs to, and taps.meetings"
             )
         named = {"x": x, "weight": weight, **({} if bias is None else {"bias": bias})}
+        check_indices(problem)
+        for name, array in named.items():
+            check_given(name, array.size)
         kind = max(kind_of(name, array) for name, array in named.items())
         if kind and (problem.dtype == "bool" or "int" in problem.dtype):
             raise UnsupportedError(f"the problem's dtype is {problem.dtype}, but the numbers are not integers")
@@ -76,8 +81,25 @@ class Trace:
 
     @cached_property
     def y(self) -> Array:
-        """The output, in the form of x."""
-        return self._shown(self._with_bias(self._sum(0, len(self._coarse))))
+        """The output, in the form of x; refused beyond what `limits` allows, while `steps` can still be looked at."""
+        x, weight, _ = self.operands
+        self.check_sum(len(self._coarse))
+        total = by_taps(self.problem, x, weight)
+        return self.shown(self._with_bias(self.products_of(0, len(self._coarse)) if total is None else total))
+
+    @cached_property
+    def withheld(self) -> str:
+        """Why there is no `y`, in a sentence; empty if there is one.
+
+        >>> from twofold import explain
+        >>> explain.problem("conv i500000 k250000").withheld
+        'the output takes 62500250000 multiplications, and at most 100000000 are made'
+        """
+        try:
+            self.check_sum(len(self._coarse))
+        except GeometryError as refusal:
+            return refusal.rule
+        return ""
 
     @property
     def in_shape(self) -> tuple[int, ...]:
@@ -88,6 +110,20 @@ class Trace:
     def taps(self) -> Taps:
         """Every multiplication, as a table of flat indices; refused beyond `analysis.taps.LIMIT` rows."""
         return all_taps(self.problem)
+
+    @cached_property
+    def longest(self) -> int:
+        """Characters of the longest number in a picture."""
+        from twofold.explain.sheets import longest_number
+
+        return longest_number(self.x, self.weight, *([] if self.withheld else [self.y]))
+
+    @property
+    def terms(self) -> int:
+        """Products of a step, at most."""
+        if self.problem.op == "conv" or self.tab == "paint":
+            return math.prod(self.problem.weight_shape[1:])
+        return reached(self.problem)
 
     @property
     def steps(self) -> Sequence[Step]:
@@ -119,7 +155,7 @@ class Trace:
         problem, canvas = self.problem, []
         for axis, coarse, fine in zip(problem.geometry.axes, problem.coarse_size, problem.fine_size, strict=True):
             span = axis.fine_span(range(coarse))
-            canvas.append(Canvas(len(span), -span.start, span.stop - fine))
+            canvas.append(Canvas(span.stop - span.start, -span.start, span.stop - fine))
         return tuple(canvas)
 
     @cached_property
@@ -157,6 +193,11 @@ class Trace:
         self._only_transposed("painted cells")
         return self._painter.covered(range(len(self._coarse))[index])
 
+    def so_far(self, index: int) -> tuple[Array, Array]:
+        """Return the running sum after a step and which cells are painted, flat: read both before the next step."""
+        self._only_transposed("a running sum")
+        return self._painter.so_far(index)
+
     # -- doors to the other rooms -----------------------------------------------------------------------------------
 
     def scene(self, step: int | None = None) -> Any:
@@ -173,11 +214,14 @@ class Trace:
         steps: Sequence[int] | None = None,
         seconds: float = 0.8,
         overwrite: bool = True,
-    ) -> None:
-        """Write a picture, an animation or text; the suffix of the path chooses, see `explain.save`."""
+    ) -> str:
+        """Write a picture, an animation or text; the suffix of the path chooses, see `explain.save`.
+
+        returns  what the file holds: "64 frames", or "256 frames: the first 256 of 1600 steps"
+        """
         from twofold.explain.save import save
 
-        save(self, path, step=step, steps=steps, seconds=seconds, overwrite=overwrite)
+        return save(self, path, step=step, steps=steps, seconds=seconds, overwrite=overwrite)
 
     def to_json(self) -> str:
         """Write the trace as JSON, always in the same bytes; see `explain.export`."""
@@ -197,27 +241,34 @@ class Trace:
     def __repr__(self) -> str:
         return f"<Trace {self.problem}: {len(self.steps)} steps>"
 
-    def _repr_svg_(self) -> str:
+    def _repr_svg_(self) -> str | None:
         from twofold.explain.svg import to_svg
 
-        return to_svg(self.scene())
+        try:
+            return to_svg(self.scene())
+        except GeometryError:  # the text says what is too large for a picture
+            return None
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"image/svg+xml": self._repr_svg_(), "text/plain": str(self)}
+        svg = self._repr_svg_()
+        return {"text/plain": str(self)} | ({} if svg is None else {"image/svg+xml": svg})
 
     # -- steps ------------------------------------------------------------------------------------------------------
 
     def _window_step(self, index: int) -> Step:
+        check_terms(index, self.terms)
         return self._dot(index, index, rows(self.problem, index, index + 1, padding=True))
 
     def _gather_step(self, index: int) -> Step:
         cell = tuple(int(i) for i in np.unravel_index(index, self._out_shape))
-        return self._dot(index, index, window(self.problem, cell))
+        table = window(self.problem, cell)
+        check_terms(index, len(table))
+        return self._dot(index, index, table)
 
     def _dot(self, index: int, out: int, table: Taps) -> Step:
         terms = self._terms(table)
         focus = _places(np.array([out]), self._out_shape)[0]
-        bias = None if self._operands[2] is None else self._operands[2].tolist()[focus[1]]
+        bias = None if self.operands[2] is None else self.operands[2].tolist()[focus[1]]
         values = [t.product for t in terms] + ([] if bias is None else [bias])
         result = add(values) + self._zero
         aria = words.dot_aria(words.spoken("output", focus, self._out_shape), result, terms, self._shapes, bias)
@@ -227,9 +278,10 @@ class Trace:
         return Step(index, "dot", written, reads, written, terms, result, bias, channels, aria)
 
     def _paint_step(self, index: int) -> Step:
+        check_terms(index, math.prod(self.problem.weight_shape[1:]))
         terms = self._terms(rows(self.problem, index, index + 1))
         focus = _places(np.array([index]), self.in_shape)[0]
-        value: Number = self._operands[0][index : index + 1].tolist()[0]
+        value: Number = self.operands[0][index : index + 1].tolist()[0]
         aria = words.scatter_aria(words.spoken("input", focus, self.in_shape), value, terms, self._shapes)
         read = Cells("input", (focus,))
         written = Cells("output", tuple(dict.fromkeys(t.out for t in terms if t.out)))
@@ -238,7 +290,7 @@ class Trace:
         return Step(index, "scatter", read, reads, written, terms, value, None, (), aria, *pictures)
 
     def _terms(self, table: Taps) -> tuple[Term, ...]:
-        x, weight, _ = self._operands
+        x, weight, _ = self.operands
         inside = table.inp >= 0
         values = x[np.where(inside, table.inp, 0)].tolist() if x.size else [self._zero] * len(table)
         places = _places(table.inp, self.in_shape) if x.size else [None] * len(table)
@@ -266,12 +318,13 @@ class Trace:
     # -- arrays -----------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _operands(self) -> tuple[Array, Array, Array | None]:
+    def operands(self) -> tuple[Array, Array, Array | None]:
+        """Flat x and weight, and the bias, as the sums need them: Python integers where int64 could overflow."""
         return exact(self.problem, self.x.ravel(), self.weight.ravel(), self.bias)
 
     @cached_property
-    def _painter(self) -> _Painter:
-        return _Painter(self)
+    def _painter(self) -> Painter:
+        return Painter(self)
 
     @property
     def _zero(self) -> Number:
@@ -289,25 +342,31 @@ class Trace:
     def _shapes(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         return self.in_shape, self.problem.weight_shape, self._out_shape
 
-    def _sum(self, start: int, stop: int) -> Array:
-        # The products of some coarse cells, flat and without the bias.
-        x, weight, _ = self._operands
-        total = np.zeros(_room(self._out_shape), dtype=x.dtype)
+    def products_of(self, start: int, stop: int) -> Array:
+        """Add up the products of some coarse cells: flat, and without the bias."""
+        x, weight, _ = self.operands
+        self.check_sum(stop - start)
+        total = np.zeros(math.prod(self._out_shape), dtype=x.dtype)
         accumulate(total, walk(self.problem, start, stop), x, weight)
         return total
 
+    def check_sum(self, coarse_cells: int) -> None:
+        """Refuse to add up the products of so many coarse cells if that passes the limits."""
+        check_sum(self.problem, coarse_cells, objects=self.operands[0].dtype == object)
+
     def _painted(self, index: int) -> Array:
-        return self._shown(self._sum(index, index + 1))
+        return self.shown(self.products_of(index, index + 1))
 
     def _with_bias(self, total: Array) -> Array:
-        bias = self._operands[2]
+        bias = self.operands[2]
         if bias is None:
             return total
         planes = total.reshape(self._out_shape[0], self._out_shape[1], -1)
         with np.errstate(all="ignore"):
             return np.add(planes, bias.reshape(1, -1, 1)).ravel()
 
-    def _shown(self, total: Array) -> Array:
+    def shown(self, total: Array) -> Array:
+        """Give a flat output the form of x."""
         if total.dtype == object and all(-(2**63) <= value < 2**63 for value in total.tolist()):
             total = total.astype(np.int64)
         total.flags.writeable = False
@@ -316,36 +375,6 @@ class Trace:
     def _only_transposed(self, what: str) -> None:
         if self.problem.op == "conv":
             raise UnsupportedError(f"{what} belongs to conv_transpose, not to conv", repair="explain.conv_transpose2d")
-
-
-class _Painter:
-    """The running sums of a transposed convolution; the last one is kept, so that going forward is cheap."""
-
-    def __init__(self, trace: Trace) -> None:
-        self._trace = trace
-        self._restart()
-
-    def running(self, index: int) -> Array:
-        self._go(index + 1)
-        return self._trace._shown(self._total.copy())
-
-    def covered(self, index: int) -> Array:
-        self._go(index + 1)
-        return self._seen.reshape(self._trace._out_shape[self._trace.drop :]).copy()
-
-    def _restart(self) -> None:
-        self._stop = 0
-        self._total = self._trace._sum(0, 0)
-        self._seen = np.zeros(self._total.shape, dtype=np.bool_)
-
-    def _go(self, stop: int) -> None:
-        if stop < self._stop:
-            self._restart()
-        x, weight, _ = self._trace._operands
-        for table in walk(self._trace.problem, self._stop, stop):
-            accumulate(self._total, [table], x, weight)
-            self._seen[table.out] = True
-        self._stop = stop
 
 
 def _term(
@@ -365,13 +394,3 @@ def _places(flat: Array, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 def _taps_of(terms: Sequence[Term]) -> tuple[tuple[int, ...], ...]:
     return tuple(dict.fromkeys(t.tap for t in terms if t.tap))
-
-
-def _room(shape: tuple[int, ...]) -> int:
-    cells = math.prod(shape)
-    if cells > LARGEST:
-        raise GeometryError(
-            f"the output has shape {shape}, which is {cells * 8} bytes, and an explanation makes at most {LARGEST * 8}",
-            repair="the steps one by one, or a smaller input",
-        )
-    return cells

@@ -61,23 +61,29 @@ def spoken(name: str, cell: Sequence[int], shape: Sequence[int]) -> str:
 
 def dot_aria(focus: str, result: Number, terms: Sequence[Term], shapes: _Shapes, bias: Number | None) -> str:
     """Speak a dot product: what the cell is, and the products it is made of."""
-    parts = []
-    for t in terms:
-        tap = commas(t.tap, shapes[1]) if t.tap else "?"
-        source = "padding (0)" if t.padding or not t.inp else f"input {commas(t.inp, shapes[0])} ({number(t.input)})"
-        parts.append(f"weight {tap} ({number(t.weight)}) times {source}")
-    parts += [] if bias is None else [f"bias {number(bias)}"]
-    return f"{focus} is {number(result)}: " + (", plus ".join(elided(parts)) or "no products")
+
+    def spell(part: Term | Number) -> str:
+        if not isinstance(part, Term):
+            return f"bias {number(part)}"
+        tap = commas(part.tap, shapes[1]) if part.tap else "?"
+        source = "padding (0)"
+        if part.inp and not part.padding:
+            source = f"input {commas(part.inp, shapes[0])} ({number(part.input)})"
+        return f"weight {tap} ({number(part.weight)}) times {source}"
+
+    parts = elided([*terms, *([] if bias is None else [bias])], spell)
+    return f"{focus} is {number(result)}: " + (", plus ".join(parts) or "no products")
 
 
 def scatter_aria(focus: str, value: Number, terms: Sequence[Term], shapes: _Shapes) -> str:
     """Speak what one input cell paints, and where."""
-    parts = []
-    for t in terms:
+
+    def spell(t: Term) -> str:
         tap = commas(t.tap, shapes[1]) if t.tap else "?"
         target = commas(t.out, shapes[2]) if t.out else "?"
-        parts.append(f"weight {tap} ({number(t.weight)}) adds {number(t.product)} to output {target}")
-    return f"{focus} is {number(value)}: " + (", ".join(elided(parts)) or "it reaches no output")
+        return f"weight {tap} ({number(t.weight)}) adds {number(t.product)} to output {target}"
+
+    return f"{focus} is {number(value)}: " + (", ".join(elided(terms, spell)) or "it reaches no output")
 
 
 _Shapes = tuple[Sequence[int], Sequence[int], Sequence[int]]  # of input, weight and output

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from twofold import __version__
 from twofold.files import write_array
 from twofold.tour.adjoint import Adjoint
 from twofold.tour.chapter import Chapter, Write
@@ -24,7 +25,7 @@ from twofold.tour.checkerboard import Checkerboard
 from twofold.tour.coding import Coding
 from twofold.tour.comparison import Comparison
 from twofold.tour.filtering import Filtering
-from twofold.tour.folder import Folder
+from twofold.tour.folder import MARK, RESULTS, Folder
 from twofold.tour.page import commands, page
 from twofold.tour.picture import Photograph, load
 from twofold.tour.shown import Shown
@@ -46,9 +47,10 @@ def tour(
     """Run the tour on a picture, print it line by line and write it as a folder; return the path of its page.
 
     picture   a file that `twofold.files` reads; by default the bundled photograph
-    out       a folder; files of an earlier tour are replaced one by one, others are left alone
+    out       a new or an empty folder, or one of an earlier tour, whose files are replaced one by one; others in it
+              are left alone
     say       takes each line         progress  takes (what is being done, steps done, steps in all)
-    raises    FileError if the picture cannot be read or `out` cannot be a folder
+    raises    FileError if the picture cannot be read, or `out` cannot be a folder or holds what no tour wrote
     """
     report = progress or (lambda what, done, total: None)
 
@@ -87,16 +89,15 @@ def _chapters(photo: Photograph) -> Iterator[tuple[str, Callable[[], Chapter]]]:
 
 
 def _plan(folder: Folder, photo: Photograph, chapters: list[Chapter]) -> None:
-    pictures: dict[str, Shown] = {}
+    pictures = {shown.file: shown for chapter in chapters for shown in chapter.shown()}
+    folder.add_json(RESULTS, _results(photo, chapters, pictures))
     for chapter in chapters:
-        pictures |= {shown.file: shown for shown in chapter.shown()}
         for file, write in chapter.files().items():
             folder.add(file, write)
         for stem, array in chapter.arrays().items():
             folder.add_array(f"arrays/{stem}.npy", np.ascontiguousarray(array))
     for file, shown in pictures.items():
         folder.add(file, _png(shown))
-    folder.add_json("results.json", _results(photo, chapters, pictures))
     folder.add_text("index.html", page(photo, chapters, folder.files))
 
 
@@ -106,6 +107,7 @@ def _png(shown: Shown) -> Write:
 
 def _results(photo: Photograph, chapters: list[Chapter], pictures: dict[str, Shown]) -> dict[str, Any]:
     return {
+        MARK: __version__,
         "picture": {
             "name": photo.name,
             "credit": photo.credit,

@@ -10,7 +10,7 @@ from twofold.tour.shown import Array, Shown
 
 __all__ = ["Chapter", "Write"]
 
-Write = Callable[[Path], None]  # writes one file at the path it is given
+Write = Callable[[Path], object]  # writes one file at the path it is given
 
 
 class Chapter(Protocol):

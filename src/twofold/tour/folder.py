@@ -1,6 +1,8 @@
 """The folder that the tour writes: which files, in which order, and nothing else in it touched.
 
 Every file is replaced in one step, and `index.html` comes last: whatever fails before, no half-written page is left.
+A folder that holds anything is written into only if it carries the mark of an earlier tour, a key in `results.json`,
+which is therefore written first: a tour that was cut off can be run again.
 """
 
 from __future__ import annotations
@@ -13,7 +15,11 @@ from typing import Any
 from twofold.errors import FileError
 from twofold.files import write_array, write_text
 
-__all__ = ["Folder"]
+__all__ = ["MARK", "RESULTS", "Folder"]
+
+RESULTS = "results.json"
+MARK = "twofold-tour"  # the first key of RESULTS, with the version of twofold that wrote it
+_LARGEST = 1_000_000  # bytes of a results.json that is read; ours has some ten thousand
 
 
 class Folder:
@@ -25,14 +31,14 @@ class Folder:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        self._jobs: dict[str, Callable[[Path], None]] = {}
+        self._jobs: dict[str, Callable[[Path], object]] = {}
 
     @property
     def files(self) -> tuple[str, ...]:
         """The paths of all files so far, relative to the folder."""
         return tuple(self._jobs)
 
-    def add(self, file: str, write: Callable[[Path], None]) -> None:
+    def add(self, file: str, write: Callable[[Path], object]) -> None:
         """Plan one file; `write` gets its full path."""
         self._jobs[file] = write
 
@@ -49,8 +55,18 @@ class Folder:
         self.add_text(file, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     def prepare(self) -> None:
-        """Make the folder itself, so that a path that cannot be one is refused before the work begins."""
+        """Make the folder itself; refused before the work begins if it cannot be one, or holds what is not a tour's."""
         _make(self.root)
+        try:
+            found = sorted(path.name for path in self.root.iterdir())
+        except OSError as error:
+            raise FileError(f"{str(self.root)!r} cannot be read: {error.strerror}", repair="another folder") from error
+        if found and not _is_tour(self.root / RESULTS):
+            shown = next((name for name in ("index.html", RESULTS) if name in found), found[0])
+            raise FileError(
+                f"{str(self.root)!r} holds files that no tour wrote, such as {shown!r}, and a tour could replace them",
+                repair="-o OTHER, a new or an empty folder",
+            )
 
     def write(self, done: Callable[[int, int], None] | None = None) -> None:
         """Write all files in the order in which they were planned."""
@@ -64,6 +80,17 @@ class Folder:
             write(path)
             if done:
                 done(count, len(self._jobs))
+
+
+def _is_tour(results: Path) -> bool:
+    # Somebody else's file until it is read: of any kind, size and content.
+    try:
+        if results.is_symlink() or not results.is_file() or results.stat().st_size > _LARGEST:
+            return False
+        content = json.loads(results.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and MARK in content
 
 
 def _make(folder: Path) -> None:

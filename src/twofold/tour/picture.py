@@ -77,7 +77,7 @@ def load(path: str | Path | None) -> Photograph:
         raw = read_picture(path)
         name, credit, centre = Path(path).name, "your own picture", None
         if raw.dtype.kind == "c":
-            raise FileError(f"{str(path)!r} holds complex numbers, which have no brightness", repair="abs(array)")
+            raise FileError(f"{str(path)!r} holds complex numbers, which have no brightness", repair="real numbers")
     notes: list[str] = []
     pixels = _unit(_without_alpha(_small(raw, notes), notes), notes)
     pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)  # (channels, height, width)

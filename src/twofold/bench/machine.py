@@ -1,0 +1,80 @@
+"""What the machine gives, measured in the same run: multiply-adds per second, and bytes copied per second.
+
+The peak is that of the best large matrix product among NumPy and torch: a lower bound of what the cores can do, until
+the engine can emit a loop of multiply-adds and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from twofold.bench.worker import time_call
+
+__all__ = ["PEAK_IS", "limit_seconds", "measure"]
+
+PEAK_IS = "best large matrix product of NumPy and torch; a lower bound"
+_SIZES = (1 << 20, 8 << 20, 256 << 20)  # bytes read and written: about a core's own cache, a shared one, memory
+_ROUNDS = 3
+_SECONDS = 0.06  # of each measurement in each round; the best counts
+
+
+def measure(threads: int) -> dict[str, Any]:
+    """Measure peak and bandwidth on the cores that this process is pinned to.
+
+    returns  fma_gflops by dtype (2 per multiply-add), peak_is, copy_gbs by working set in bytes (read + written)
+    """
+    products = [(dtype, product) for dtype in ("float32", "float64") for product in _products(dtype, threads)]
+    gflops = {"float32": 0.0, "float64": 0.0}
+    copies = dict.fromkeys(_SIZES, 0.0)
+    for _ in range(_ROUNDS):
+        for dtype, (work, call) in products:
+            gflops[dtype] = max(gflops[dtype], work / min(time_call(call, _SECONDS)) / 1e9)
+        for size in _SIZES:
+            copies[size] = max(copies[size], _copy_gbs(size, _SECONDS))
+    return {
+        "fma_gflops": gflops,
+        "peak_is": PEAK_IS,
+        "copy_gbs": {str(size): rate for size, rate in copies.items()},
+        "seconds_clock": time.get_clock_info("perf_counter").resolution,
+    }
+
+
+def limit_seconds(work: int, traffic: int, dtype: str, facts: dict[str, Any]) -> tuple[float, str]:
+    """Return the least time that peak and bandwidth allow, and which of them it is.
+
+    work     floating point operations;  traffic  bytes read and written once
+    The bandwidth is that of the smallest measured working set that holds the traffic.
+
+    >>> facts = {"fma_gflops": {"float32": 100.0}, "copy_gbs": {"1000000": 50.0, "9000000": 10.0}}
+    >>> limit_seconds(10**9, 500_000, "float32", facts), limit_seconds(10**6, 2_000_000, "float32", facts)
+    ((0.01, 'peak'), (0.0002, 'bandwidth'))
+    """
+    sizes = sorted((int(size), rate) for size, rate in facts["copy_gbs"].items())
+    rate = next((rate for size, rate in sizes if size >= traffic), sizes[-1][1])
+    computing, moving = work / facts["fma_gflops"][dtype] / 1e9, traffic / rate / 1e9
+    return (computing, "peak") if computing >= moving else (moving, "bandwidth")
+
+
+def _products(dtype: str, threads: int) -> list[tuple[int, Callable[[], Any]]]:
+    products: list[tuple[int, Callable[[], Any]]] = []
+    for size in (512, 1024):
+        a = np.random.default_rng(0).standard_normal((size, size)).astype(dtype)
+        products.append((2 * size**3, lambda a=a: a @ a))  # type: ignore[misc]
+        try:
+            import torch
+        except ImportError:
+            continue
+        torch.set_num_threads(threads)
+        t = torch.from_numpy(a)
+        products.append((2 * size**3, lambda t=t: torch.mm(t, t)))  # type: ignore[misc]
+    return products
+
+
+def _copy_gbs(size: int, seconds: float) -> float:
+    source = np.ones(size // 8, np.float32)  # half is read, half is written
+    target = np.zeros_like(source)
+    return size / min(time_call(lambda: np.copyto(target, source), seconds)) / 1e9
