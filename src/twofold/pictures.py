@@ -43,12 +43,12 @@ __all__ = [
     "to_picture",
 ]
 
-MAX_PIXELS = 50_000_000  # decoded, convolved and encoded in half a GiB and a few seconds; Pillow's limit may be lower
+MAX_PIXELS = 50_000_000  # Pillow's own limit may be set lower
 MAX_BYTES = 200_000_000  # of a picture file, and of what is compressed, once decoded; 50 million pixels of 4 bytes fit
 # Photographs are stored in a tenth to a fiftieth, volumes of labels in a three hundredth; deflate ends at 1/1032. Only
-# flat pictures pass this ratio, and honest ones of up to MAX_SMALL decoded bytes, all grey ones among them, may.
+# flat pictures pass this ratio, and of up to MAX_SMALL decoded bytes they may: convolved, those take less than 1 GiB.
 MAX_RATIO = 400  # decoded to stored bytes
-MAX_SMALL = 50_000_000
+MAX_SMALL = 16_000_000
 _MAX_SEGMENTS = 100_000  # PNG chunks or JPEG segments; each costs a step in Python
 _MAX_SCANS = 100  # of a JPEG; each walks over the whole picture, and honest encoders make about ten
 _CHUNK = 1 << 20  # bytes inflated, or pixels copied, at once
