@@ -220,3 +220,11 @@ def test_completion_scripts_and_names_of_filters():
     assert "_TWOFOLD_COMPLETE=complete_bash" in twofold("--show-completion", "bash", **shell)
     asked = {"_TWOFOLD_COMPLETE": "complete_bash", "COMP_WORDS": "twofold conv --kernel so", "COMP_CWORD": "3"}
     assert twofold(**asked).split() == ["sobel-x", "sobel-y"]
+
+
+def test_a_missing_extra_is_named_with_the_line_that_installs_it():
+    from twofold.cli.run import _sentence
+    from twofold.errors import UnsupportedError
+
+    error = UnsupportedError("bench needs torch, which is missing", repair="pip install 'twofold[bench]'")
+    assert _sentence(error) == "bench needs torch, which is missing; try pip install 'twofold[bench]'"

@@ -88,7 +88,7 @@ def _sentence(error: TwofoldError, takes_problem: bool = False) -> str:
     for pattern, words in _REPAIRS:
         repair = pattern.sub(words, repair)
     repair = _SPELLING.sub(spelled, repair)
-    known = repair and (repair.startswith("FILE.npz:") or not _PYTHON.search(repair))
+    known = repair and (repair.startswith(("FILE.npz:", "pip install ")) or not _PYTHON.search(repair))
     return type(error)(_SPELLING.sub(spelled, error.rule), axis=error.axis, repair=repair if known else None).sentence
 
 
