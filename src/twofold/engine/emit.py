@@ -1,0 +1,424 @@
+"""The vocabulary of the engine: functions over LLVM IR text, written like arithmetic.
+
+    module = Module(machine)
+    f = module.function("axpy", y="ptr", x="ptr", n="i64")
+    with f.loop(f.n) as i:
+        f.store(f.load("float", f.x + i * 4), f.y + i * 4)
+    print(module)
+
+A `Value` is one SSA value with its type; `+ - * // %` on integers emit instructions (signed, `//` and `%` truncate),
+`pointer + bytes` an address. Sums of constants are folded here, since no pass of LLVM runs over the text: compiling a
+micro-kernel without passes is twice as fast and its code as good. Loops carry values as phis:
+
+    with f.loop(n, carry=[total]) as i:             # i.values are those of this turn
+        i.next([i.values[0] + 1])                   # those of the next
+    i.results                                       # those after the last
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from twofold.engine.machine import Machine
+
+__all__ = ["BYTES", "Function", "Loop", "Module", "Value", "vector"]
+
+BYTES = {"float": 4, "double": 8, "i64": 8, "i32": 4, "i16": 2, "half": 2, "bfloat": 2, "ptr": 8, "i8": 1}
+_SUFFIX = {"float": "f32", "double": "f64", "i64": "i64", "i32": "i32", "half": "f16", "bfloat": "bf16", "ptr": "p0"}
+
+
+def vector(count: int, scalar: str) -> str:
+    """Return the type of `count` lanes.
+
+    >>> vector(16, "float")
+    '<16 x float>'
+    """
+    return f"<{count} x {scalar}>"
+
+
+class Module:
+    """Functions that are compiled together."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._functions: list[Function] = []
+        self._declared: dict[str, str] = {}
+
+    def function(self, name: str, **parameters: str) -> Function:
+        """Begin a function that returns nothing; each parameter becomes an attribute of it."""
+        function = Function(self, name, parameters)
+        self._functions.append(function)
+        return function
+
+    def declare(self, name: str, line: str) -> None:
+        """Declare an intrinsic or another function once."""
+        self._declared.setdefault(name, line)
+
+    def __str__(self) -> str:
+        own = {function.name for function in self._functions}
+        lines = [line for name, line in self._declared.items() if name not in own]
+        return "\n".join([*lines, *(str(function) for function in self._functions)]) + "\n"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Value:
+    """One value of a function: its text in IR and its type."""
+
+    function: Function
+    text: str
+    type: str
+
+    def __add__(self, other: int | Value) -> Value:
+        if self.type == "ptr":
+            return self.function.offset(self, other)
+        return self.function.integer("add", self, other)
+
+    def __sub__(self, other: int | Value) -> Value:
+        return self.function.integer("sub", self, other)
+
+    def __mul__(self, other: int | Value) -> Value:
+        return self.function.integer("mul", self, other)
+
+    def __floordiv__(self, other: int | Value) -> Value:
+        return self.function.integer("sdiv", self, other)
+
+    def __mod__(self, other: int | Value) -> Value:
+        return self.function.integer("srem", self, other)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+
+class Loop:
+    """A loop being written: its index, the values of this turn, those of the next."""
+
+    def __init__(self, index: Value, values: list[Value]) -> None:
+        self.index, self.values = index, values
+        self.results = values
+        self.following: Sequence[Value] | None = None
+
+    def next(self, values: Sequence[Value]) -> None:
+        """Say what the carried values are in the next turn."""
+        self.following = values
+
+
+class Function:
+    """A function being written, line by line."""
+
+    def __init__(self, module: Module, name: str, parameters: dict[str, str]) -> None:
+        self.module, self.name = module, name
+        self._parameters = parameters
+        self._lines: list[str] = []
+        self._entry: list[str] = []  # stack slots, before all else
+        self._count = 0
+        self._block = "begin"
+
+    def __getattr__(self, name: str) -> Value:
+        parameters = self.__dict__.get("_parameters", {})
+        if name not in parameters:
+            raise AttributeError(f"function {self.__dict__.get('name')} has no parameter {name}")
+        return Value(self, f"%{name}", parameters[name])
+
+    def __str__(self) -> str:
+        parameters = ", ".join(f"{t} noalias %{n}" if t == "ptr" else f"{t} %{n}" for n, t in self._parameters.items())
+        body = "\n".join(["begin:", *self._entry, *self._lines, "  ret void", "}"])
+        return f"define void @{self.name}({parameters}) nounwind {{\n{body}\n"
+
+    # -- lines --------------------------------------------------------------------------------------------------------
+
+    def do(self, text: str) -> None:
+        """Write an instruction without a result."""
+        self._lines.append(f"  {text}")
+
+    def let(self, type_: str, text: str) -> Value:
+        """Write an instruction with a result."""
+        self._count += 1
+        name = f"%v{self._count}"
+        self._lines.append(f"  {name} = {text}")
+        return Value(self, name, type_)
+
+    def constant(self, number: float, type_: str = "i64") -> Value:
+        """Return a number as a value; floating numbers are written bit by bit."""
+        if type_ in ("float", "double"):
+            single = struct.unpack("f", struct.pack("f", number))[0] if type_ == "float" else float(number)
+            return Value(self, "0x" + struct.pack(">d", single).hex().upper(), type_)
+        return Value(self, str(int(number)), type_)
+
+    def _value(self, number: int | Value, like: str = "i64") -> Value:
+        return number if isinstance(number, Value) else self.constant(number, like)
+
+    def integer(self, name: str, a: int | Value, b: int | Value) -> Value:
+        """Write integer arithmetic; what is known now is computed now."""
+        a, b = self._value(a), self._value(b, a.type if isinstance(a, Value) else "i64")
+        x, y = (int(v.text) if v.text.lstrip("-").isdigit() else None for v in (a, b))
+        if x is not None and y is not None and name in ("add", "sub", "mul"):
+            return self.constant({"add": x + y, "sub": x - y, "mul": x * y}[name], a.type)
+        if y == 0 and name in ("add", "sub"):
+            return a
+        if x == 0 and name == "add":
+            return b
+        if name == "mul" and 1 in (x, y):
+            return b if x == 1 else a
+        return self.let(a.type, f"{name} {a.type} {a.text}, {b.text}")
+
+    def offset(self, pointer: Value, bytes_: int | Value) -> Value:
+        """Return the address so many bytes further."""
+        bytes_ = self._value(bytes_)
+        if bytes_.text == "0":
+            return pointer
+        return self.let("ptr", f"getelementptr i8, ptr {pointer.text}, i64 {bytes_.text}")
+
+    def compare(self, how: str, a: Value, b: int | Value) -> Value:
+        """Compare integers: eq, ne, slt, sle, sgt, sge."""
+        return self.let("i1", f"icmp {how} {a.type} {a.text}, {self._value(b, a.type).text}")
+
+    def select(self, condition: Value, a: int | Value, b: int | Value) -> Value:
+        """Return a where the condition holds, else b."""
+        a = self._value(a)
+        b = self._value(b, a.type)
+        return self.let(a.type, f"select {condition.type} {condition.text}, {a.type} {a.text}, {b.type} {b.text}")
+
+    def negate(self, condition: Value) -> Value:
+        """Return whether the condition does not hold."""
+        return self.let("i1", f"xor i1 {condition.text}, true")
+
+    def least(self, a: Value, b: int | Value) -> Value:
+        """Return the lesser integer."""
+        return self.select(self.compare("slt", a, b), a, b)
+
+    def most(self, a: Value, b: int | Value) -> Value:
+        """Return the greater integer."""
+        return self.select(self.compare("sgt", a, b), a, b)
+
+    # -- memory -------------------------------------------------------------------------------------------------------
+
+    def load(self, type_: str, pointer: Value, align: int | None = None) -> Value:
+        """Load; aligned to its scalar unless told more."""
+        return self.let(type_, f"load {type_}, ptr {pointer.text}, align {align or _alignment(type_)}")
+
+    def store(self, value: Value, pointer: Value, align: int | None = None, streaming: bool = False) -> None:
+        """Store; `streaming` goes past the caches and needs full alignment."""
+        hint = ", !nontemporal !0" if streaming else ""
+        if streaming:
+            self.module.declare("!0", "!0 = !{i32 1}")
+        align = align or _alignment(value.type)
+        self.do(f"store {value.type} {value.text}, ptr {pointer.text}, align {align}{hint}")
+
+    def prefetch(self, pointer: Value) -> None:
+        """Ask for the cache line of an address, which need not exist."""
+        self.module.declare("llvm.prefetch.p0", "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.do(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 0, i32 3, i32 1)")
+
+    def stack(self, bytes_: int) -> Value:
+        """Return memory of this function's own, 64-byte aligned."""
+        self._count += 1
+        name = f"%s{self._count}"
+        self._entry.append(f"  {name} = alloca [{bytes_} x i8], align 64")
+        return Value(self, name, "ptr")
+
+    def load_masked(self, type_: str, pointer: Value, mask: Value) -> Value:
+        """Load the lanes of the mask, zero elsewhere; nothing beyond is touched."""
+        name = f"llvm.masked.load.{_suffix(type_)}.p0"
+        align = _alignment(type_)
+        args = [("ptr", f"align {align} {pointer.text}"), (mask.type, mask.text), (type_, "zeroinitializer")]
+        return self.intrinsic(name, type_, args)
+
+    def store_masked(self, value: Value, pointer: Value, mask: Value) -> None:
+        """Store the lanes of the mask."""
+        name = f"llvm.masked.store.{_suffix(value.type)}.p0"
+        align = _alignment(value.type)
+        args = [(value.type, value.text), ("ptr", f"align {align} {pointer.text}"), (mask.type, mask.text)]
+        self.intrinsic(name, "void", args)
+
+    def gather(self, type_: str, base: Value, offsets: Value, mask: Value) -> Value:
+        """Load each lane from base + its offset in bytes; zero where the mask is not set."""
+        lanes = _lanes(type_)
+        pointers = self.let(f"<{lanes} x ptr>", f"getelementptr i8, ptr {base.text}, {offsets.type} {offsets.text}")
+        name = f"llvm.masked.gather.{_suffix(type_)}.v{lanes}p0"
+        align = _alignment(type_)
+        args = [(pointers.type, f"align {align} {pointers.text}"), (mask.type, mask.text), (type_, "zeroinitializer")]
+        return self.intrinsic(name, type_, args)
+
+    def hide(self, pointer: Value) -> Value:
+        """Return the same address, unknown to the optimiser: it then does not merge loads of neighbouring taps.
+
+        Merged, they would outlive their turn and be spilled (115 against 62-82 GFLOP/s).
+        """
+        return self.let("ptr", f'call ptr asm sideeffect "", "=r,0"(ptr {pointer.text})')
+
+    # -- vectors ------------------------------------------------------------------------------------------------------
+
+    def zero(self, type_: str) -> Value:
+        """Return all lanes zero."""
+        return Value(self, "zeroinitializer", type_)
+
+    def splat(self, scalar: Value, lanes: int) -> Value:
+        """Return the scalar in every lane."""
+        type_ = vector(lanes, scalar.type)
+        one = self.let(type_, f"insertelement {type_} poison, {scalar.type} {scalar.text}, i64 0")
+        return self.shuffle(one, one, [0] * lanes)
+
+    def shuffle(self, a: Value, b: Value, lanes: Sequence[int]) -> Value:
+        """Pick lanes out of two vectors."""
+        picks = ", ".join(f"i32 {lane}" for lane in lanes)
+        mask = "zeroinitializer" if not any(lanes) else f"<{picks}>"
+        type_ = vector(len(lanes), _scalar(a.type))
+        return self.let(type_, f"shufflevector {a.type} {a.text}, {b.type} {b.text}, <{len(lanes)} x i32> {mask}")
+
+    def lanes(self, count: int) -> Value:
+        """Return 0, 1, 2, … as i64."""
+        numbers = ", ".join(f"i64 {n}" for n in range(count))
+        return Value(self, f"<{numbers}>", vector(count, "i64"))
+
+    def mask(self, count: Value, lanes: int) -> Value:
+        """Return the mask of the first `count` lanes."""
+        numbers = ", ".join(f"i32 {n}" for n in range(lanes))
+        short = self.let("i32", f"trunc i64 {count.text} to i32")
+        bound = self.splat(short, lanes)
+        return self.let(vector(lanes, "i1"), f"icmp slt <{lanes} x i32> <{numbers}>, {bound.text}")
+
+    def binary(self, name: str, a: Value, b: Value) -> Value:
+        """Write lane-wise arithmetic: fadd, fsub, fmul, fdiv, and, add, mul …"""
+        return self.let(a.type, f"{name} {a.type} {a.text}, {b.text}")
+
+    def fma(self, a: Value, b: Value, c: Value) -> Value:
+        """Return a * b + c, rounded once where the machine has it."""
+        if not self.module.machine.has_fma:
+            return self.binary("fadd", self.binary("fmul", a, b), c)
+        return self.intrinsic(f"llvm.fma.{_suffix(a.type)}", a.type, [(v.type, v.text) for v in (a, b, c)])
+
+    def convert(self, x: Value, scalar: str) -> Value:
+        """Return x with its lanes widened or rounded to this scalar type."""
+        have = _scalar(x.type)
+        if have == scalar:
+            return x
+        type_ = x.type.replace(have, scalar)
+        how = "fpext" if BYTES[scalar] > BYTES[have] else "fptrunc"
+        return self.let(type_, f"{how} {x.type} {x.text} to {type_}")
+
+    def transpose(self, rows: Sequence[Value]) -> list[Value]:
+        """Transpose n vectors of n lanes, n a power of two, by log2(n) rounds of interleaving."""
+        rows, n = list(rows), len(rows)
+        half = n // 2
+        for _ in range(n.bit_length() - 1):
+            low = [lane for i in range(half) for lane in (i, n + i)]
+            high = [lane + half for lane in low]
+            rows = [
+                self.shuffle(rows[i], rows[i + half], lanes) for i in range(half) for lanes in (low, high)
+            ]
+        return rows
+
+    # -- flow ---------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def loop(
+        self, stop: int | Value, start: int | Value = 0, step: int = 1, carry: Sequence[Value] = (), some: bool = False
+    ) -> Iterator[Loop]:
+        """Repeat for start, start + step, … below stop; `some` promises that there is at least one turn."""
+        stop, start = self._value(stop), self._value(start)
+        name, before = self._label(), self._block
+        self.do(f"br label %{name}")
+        self._open(name)
+        index = Value(self, f"%{name}.i", "i64")
+        values = [Value(self, f"%{name}.c{i}", value.type) for i, value in enumerate(carry)]
+        place = len(self._lines)
+        if not some:
+            self.do(f"%{name}.more = icmp slt i64 {index.text}, {stop.text}")
+            self.do(f"br i1 %{name}.more, label %{name}.body, label %{name}.end")
+            self._open(f"{name}.body")
+        loop = Loop(index, values)
+        yield loop
+        following = list(loop.following if loop.following is not None else values)
+        self.do(f"%{name}.n = add i64 {index.text}, {step}")
+        last = self._block
+        if some:
+            self.do(f"%{name}.more = icmp slt i64 %{name}.n, {stop.text}")
+            self.do(f"br i1 %{name}.more, label %{name}, label %{name}.end")
+            loop.results = following
+        else:
+            self.do(f"br label %{name}")
+        phis = [f"  {index.text} = phi i64 [{start.text}, %{before}], [%{name}.n, %{last}]"]
+        for value, first, again in zip(values, carry, following, strict=True):
+            phis.append(f"  {value.text} = phi {value.type} [{first.text}, %{before}], [{again.text}, %{last}]")
+        self._lines[place:place] = phis
+        self._open(f"{name}.end")
+
+    @contextmanager
+    def when(self, condition: Value) -> Iterator[None]:
+        """Do this where the condition holds."""
+        name = self._label()
+        self.do(f"br i1 {condition.text}, label %{name}, label %{name}.end")
+        self._open(name)
+        yield
+        self.do(f"br label %{name}.end")
+        self._open(f"{name}.end")
+
+    @contextmanager
+    def forever(self, first: Value) -> Iterator[tuple[Value, Callable[[Value], None]]]:
+        """Repeat until `stop_unless` stops; the value is `first`, then what `again` was told."""
+        name, before = self._label(), self._block
+        self.do(f"br label %{name}")
+        self._open(name)
+        value = Value(self, f"%{name}.c", first.type)
+        place = len(self._lines)
+        told: list[Value] = []
+        yield value, told.append
+        self.do(f"br label %{name}")
+        again = f"[{told[0].text}, %{self._block}]"
+        self._lines.insert(place, f"  {value.text} = phi {value.type} [{first.text}, %{before}], {again}")
+        self._open(f"{name}.end")
+
+    def return_unless(self, condition: Value) -> None:
+        """Return from the function where the condition does not hold."""
+        name = self._label()
+        self.do(f"br i1 {condition.text}, label %{name}, label %{name}.leave")
+        self._open(f"{name}.leave")
+        self.do("ret void")
+        self._open(name)
+
+    def intrinsic(self, name: str, type_: str, args: Sequence[tuple[str, str]]) -> Value:
+        """Call a function of LLVM's by name."""
+        kinds = ", ".join(kind for kind, _ in args)
+        self.module.declare(name, f"declare {type_} @{name}({kinds})")
+        call = f"call {type_} @{name}({', '.join(f'{kind} {text}' for kind, text in args)})"
+        if type_ == "void":
+            self.do(call)
+            return Value(self, "", "void")
+        return self.let(type_, call)
+
+    def call(self, target: Value | str, *args: Value) -> None:
+        """Call a function of ours, by name or by address, that returns nothing."""
+        listed = ", ".join(f"{a.type} {a.text}" for a in args)
+        if isinstance(target, str):
+            self.module.declare(target, f"declare void @{target}({', '.join(a.type for a in args)})")
+            self.do(f"call void @{target}({listed})")
+        else:
+            self.do(f"call void {target.text}({listed})")
+
+    def _label(self) -> str:
+        self._count += 1
+        return f"b{self._count}"
+
+    def _open(self, name: str) -> None:
+        self._lines.append(f"{name}:")
+        self._block = name
+
+
+def _scalar(type_: str) -> str:
+    return type_.rpartition(" x ")[2].rstrip(">") if type_.startswith("<") else type_
+
+
+def _lanes(type_: str) -> int:
+    return int(type_[1:].partition(" ")[0]) if type_.startswith("<") else 1
+
+
+def _suffix(type_: str) -> str:
+    lanes = f"v{_lanes(type_)}" if type_.startswith("<") else ""
+    return lanes + _SUFFIX[_scalar(type_)]
+
+
+def _alignment(type_: str) -> int:
+    return BYTES[_scalar(type_)]

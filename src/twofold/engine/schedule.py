@@ -1,0 +1,522 @@
+"""The schedule of a layer: bands of its output, the patch of each, and the program that computes a band.
+
+Everything is a table of numbers that compiled code reads (`records`): what varies from layer to layer is data, so a new
+layer compiles nothing new. A band is a box of cells m, the same for every phase; its program goes
+
+    for each block of output channels
+      for each row of cells, phase by phase
+        for each tile of the row: one micro-kernel
+        one store, where results wait in the row buffer (unless tiles write the result themselves)
+
+Rows at the border have lists of fewer taps, so that no multiplication with padding above, below, before or behind is
+made; columns have them where splitting the row costs less than it saves.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from twofold.engine.emit import BYTES
+from twofold.engine.lower import Line, Run, Side
+from twofold.engine.machine import Machine
+from twofold.engine.micro import Tile, tiles
+from twofold.engine.records import ENTRY, JOB, NOW
+from twofold.engine.store import Store
+from twofold.engine.weights import PIECE
+
+__all__ = ["Layer", "Schedule", "schedule"]
+
+Table = npt.NDArray[np.int64]
+_SLACK = 32  # pixels that a tile may reach beyond its row
+_MOST_TAPS = 4_000_000  # in all lists of a schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What a schedule is made for: shapes and types, without the arrays."""
+
+    sides: tuple[Side, ...]
+    batch: int
+    groups: int
+    inputs: int  # channels of a group
+    outputs: int
+    scalar: str  # of the sums
+    source: str  # of the input, in memory
+    target: str  # of the result
+    channels_last: bool  # of the result
+    weight_strides: tuple[int, int]  # cells of the weight between outputs and between inputs of a group
+    group_stride: int  # cells of the weight between groups
+    kernel: tuple[int, ...]  # as sides
+    flip: bool = False
+    activation: str = "none"
+    residual: bool = False
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether every channel is a group of its own."""
+        return self.inputs == self.outputs == 1 and self.groups > 1
+
+
+@dataclass(slots=True)
+class Schedule:
+    """The tables, and the numbers of the launch record that they fix."""
+
+    kernels: list[Tile | Store]  # what entries name by number, to be replaced by addresses
+    program: Table
+    jobs: Table
+    pieces: Table
+    taps: Table  # of every list: offset in the patch, offset in the weights
+    sources: Table  # offsets of taps in the weight, for packing
+    fixed: dict[str, int]  # fields of LAUNCH
+    weight_bytes: int
+    bias_lanes: int
+    bias_index: Table  # which lane of the packed bias each output channel has
+    patch_bytes: int
+    rows_bytes: int
+    block: int
+    loops: str
+    vectors: tuple[int, ...]
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Of one thread."""
+        return self.patch_bytes + self.rows_bytes
+
+
+def schedule(layer: Layer, machine: Machine, threads: int = 1) -> Schedule:
+    """Cut a layer into jobs and write their programs."""
+    return _Planner(layer, machine, threads).result()
+
+
+@dataclass(frozen=True, slots=True)
+class _Lanes:
+    """A block of outputs that are summed side by side."""
+
+    first: int
+    count: int
+    vectors: int
+    at: int  # where in the packed weights of a group its pieces begin, in bytes
+
+
+class _Planner:
+    def __init__(self, layer: Layer, machine: Machine, threads: int) -> None:
+        self.layer, self.machine, self.threads = layer, machine, threads
+        self.size = BYTES[layer.scalar]
+        self.lanes = machine.vector_bytes // self.size
+        self.target_size = BYTES[layer.target]
+        self.tiles = tiles(machine, layer.scalar)
+        if layer.depthwise:
+            self.block = self.lanes if machine.vector_bytes == 64 else 2 * self.lanes
+            self.channels = layer.groups
+        else:
+            self.block = 1 if layer.inputs == 1 else 4 if layer.inputs <= 4 else 16
+            self.channels = layer.inputs
+        self.blocks = -(-self.channels // self.block)
+        self.held = 1 if layer.depthwise else min(self.channels, self.block)
+        self.kernels: dict[Tile | Store, int] = {}
+        self.tap_tables: dict[object, tuple[int, int]] = {}
+        self.tap_rows: list[Table] = []
+        self.tap_count = 0
+        self.covers: dict[object, tuple[float, tuple[tuple[int, int], ...]]] = {}
+        self.phases = list(itertools.product(*(side.lines for side in layer.sides)))
+        self._geometry()
+        self._lane_blocks()
+
+    # -- sizes --------------------------------------------------------------------------------------------------------
+
+    def _geometry(self) -> None:
+        layer, sides = self.layer, self.layer.sides
+        out = [side.out_size for side in sides]
+        outs = layer.outputs * layer.groups
+        if layer.channels_last:
+            self.y_pixel = outs * self.target_size
+            self.y_channel = self.target_size
+        else:
+            self.y_pixel = self.target_size
+            self.y_channel = math.prod(out) * self.target_size
+        self.y_pitch = (out[1] * out[2] * self.y_pixel, out[2] * self.y_pixel, self.y_pixel)
+        self.y_image = outs * math.prod(out) * self.target_size
+        self.direct = (
+            layer.channels_last
+            and layer.target == layer.scalar
+            and layer.activation == "none"
+            and not layer.residual
+        )
+        self.pixel = self.block * self.size
+        self.band = self._band()
+        self.room = [b + s.high - s.low for b, s in zip(self.band, sides, strict=True)]
+        planes = [len(side.residues) for side in sides]
+        self.pitch = [0, 0, self.pixel]
+        self.pitch[1] = planes[2] * self.room[2] * self.pixel
+        self.pitch[0] = planes[1] * self.room[1] * self.pitch[1]
+        self.block_bytes = _round(planes[0] * self.room[0] * self.pitch[0] + self._tail(), 64)
+        self.job_blocks = 1 if layer.depthwise else self.blocks
+        self.image_bytes = self.job_blocks * self.block_bytes
+        self.images = self._images()
+        lanes_bytes = 2 * self.lanes * self.size
+        columns = self.band[2] * sides[2].step_out + _SLACK * sides[2].step_out
+        self.row_bytes = columns * lanes_bytes
+
+    def _tail(self) -> int:
+        # Tiles read up to so much beyond the last row of a patch (of rubbish, for pixels that are thrown away).
+        return (_SLACK * 2) * self.pixel
+
+    def _budget(self) -> int:
+        # Where the weights exceed the second cache every band reads them anew from beyond: larger bands then.
+        heavy = math.prod(self.layer.kernel) * self.layer.inputs * self.layer.outputs * self.size > self.machine.l2
+        return max(96 << 10, min(self.machine.l2, 2 << 20) if heavy else min(self.machine.l2 // 2, 768 << 10))
+
+    def _band(self) -> list[int]:
+        # As many cells as fit the second cache: whole rows if possible, else parts; then rows, then depths.
+        layer, sides = self.layer, self.layer.sides
+        blocks = 1 if layer.depthwise else self.blocks
+        budget = self._budget()
+        if layer.depthwise:
+            budget = min(budget, self.machine.l1d * 2)
+        widths = [side.cells for side in sides]
+
+        def cost(d: int, h: int, w: int) -> int:
+            total = blocks * self.pixel
+            for cells, side in zip((d, h, w), sides, strict=True):
+                total *= len(side.residues) * (cells + side.high - side.low)
+            return total
+
+        w = widths[2]
+        while w > 56 and cost(1, 1, w) > budget:
+            w = max(56, _round(-(-w // 2), 28))
+        h = widths[1]
+        while h > 1 and cost(1, h, w) > budget:
+            h = -(-h // 2) if h > 8 else h - 1
+        d = widths[0]
+        while d > 1 and cost(d, h, w) > budget:
+            d = -(-d // 2) if d > 8 else d - 1
+        jobs = -(-widths[0] // d) * -(-widths[1] // h) * -(-widths[2] // w) * layer.batch
+        jobs *= self.blocks if layer.depthwise else layer.groups
+        while jobs < 2 * self.threads > 2 and h >= 8:  # so that no thread waits long for another
+            h = -(-h // 2)
+            jobs *= 2
+        return [d, h, w]
+
+    def _images(self) -> int:
+        # Small images share a job, so that weights are read once for several.
+        whole = all(b == s.cells for b, s in zip(self.band, self.layer.sides, strict=True))
+        if not whole or self.layer.depthwise:
+            return 1
+        most = max(1, self._budget() // max(self.image_bytes, 1))
+        share = -(-self.layer.batch // (2 * self.threads if self.threads > 1 else 1))
+        return max(1, min(most, share, self.layer.batch, 16))
+
+    # -- weights ------------------------------------------------------------------------------------------------------
+
+    def _lane_blocks(self) -> None:
+        layer = self.layer
+        self.full_taps = [math.prod(len(line.taps) for line in phase) for phase in self.phases]
+        self.lane_blocks: list[_Lanes] = []
+        outs, at, first = (layer.groups if layer.depthwise else layer.outputs), 0, 0
+        width = self.block if layer.depthwise else 2 * self.lanes
+        while first < outs:
+            count = min(width, outs - first)
+            vectors = width // self.lanes
+            if not layer.depthwise and count <= self.lanes:
+                vectors = 1
+            self.lane_blocks.append(_Lanes(first, count, vectors, at))
+            at += sum(self._piece_bytes(taps, vectors) for taps in self.full_taps)
+            first += count
+        self.group_bytes = at
+
+    def _piece_bytes(self, taps: int, vectors: int) -> int:
+        blocks = 1 if self.layer.depthwise else self.blocks
+        return blocks * taps * self.held * vectors * self.lanes * self.size
+
+    def _pieces(self) -> tuple[Table, Table]:
+        layer = self.layer
+        item = BYTES[layer.source]
+        offsets = []
+        starts = []
+        total = 0
+        for phase in self.phases:
+            starts.append(total)
+            offsets.append(self._tap_sources(phase) * item)
+            total += len(offsets[-1])
+        sources = np.concatenate(offsets).astype(np.int64)
+        rows = []
+        for group in range(1 if layer.depthwise else layer.groups):
+            for block in self.lane_blocks:
+                at = group * self.group_bytes + block.at
+                between = layer.group_stride if layer.depthwise else layer.weight_strides[0]
+                source = (group * layer.group_stride + block.first * between) * item
+                row = block.vectors * self.lanes * self.size
+                for start, taps in zip(starts, self.full_taps, strict=True):
+                    rows.append((source, at, block.count, row, start * 8, taps))
+                    at += self._piece_bytes(taps, block.vectors)
+        return np.array(rows, np.int64).reshape(-1, len(PIECE.fields)), sources
+
+    def _tap_sources(self, phase: Sequence[Line]) -> Table:
+        # Offsets of the taps of a phase in the kernel, in cells, in the order of summation.
+        total = np.zeros(1, np.int64)
+        for line, size in zip(phase, self.layer.kernel, strict=True):
+            taps = np.array(line.taps, np.int64)
+            taps = size - 1 - taps if self.layer.flip else taps
+            total = (total[:, None] * size + taps[None]).ravel()
+        return total
+
+    # -- lists of taps ------------------------------------------------------------------------------------------------
+
+    def _taps(self, number: int, runs: Sequence[tuple[int, int]], vectors: int) -> tuple[int, int]:
+        """Return where the list of these taps of a phase begins, and its length."""
+        key = (number, tuple(runs), vectors)
+        if key not in self.tap_tables:
+            patch, index = np.zeros(1, np.int64), np.zeros(1, np.int64)
+            for axis, (line, (first, last)) in enumerate(zip(self.phases[number], runs, strict=True)):
+                side = self.layer.sides[axis]
+                plane = np.array(line.planes[first:last], np.int64) * self.room[axis]
+                cell = plane + np.array(line.shifts[first:last], np.int64) - side.low
+                patch = (patch[:, None] + cell[None] * self.pitch[axis]).ravel()
+                index = (index[:, None] * len(line.taps) + np.arange(first, last)[None]).ravel()
+            weights = index * (self.held * vectors * self.lanes * self.size)
+            self.tap_tables[key] = (self.tap_count, len(patch))
+            self.tap_rows.append(np.stack([patch, weights], axis=1))
+            self.tap_count += len(patch)
+        return self.tap_tables[key]
+
+    # -- programs -----------------------------------------------------------------------------------------------------
+
+    def _kernel(self, kernel: Tile | Store) -> int:
+        return self.kernels.setdefault(kernel, len(self.kernels))
+
+    def _tile(self, rows: int, pixels: int, vectors: int) -> int:
+        return self._kernel(Tile(rows, pixels, vectors, self.block, self.layer.scalar, self.layer.depthwise))
+
+    def _row_tiles(self, runs: Sequence[Run], length: int, vectors: int, indirect: bool) -> tuple[float, list[_Span]]:
+        """Cover a row of cells by tiles, split into runs of equal taps where that costs less."""
+        whole = Run(0, length, min(r.first for r in runs), max(r.last for r in runs))
+        best: tuple[float, list[_Span]] | None = None
+        for parts in ([whole], list(runs)):
+            cost, spans = 0.0, []
+            for part in parts:
+                per, cover = self._cover(part.stop - part.start, vectors, indirect and part.stop == length)
+                cost += per * max(part.last - part.first, 0.2)
+                spans += [_Span(part.start + at, q, part.first, part.last) for at, q in cover]
+            if best is None or cost < best[0] * 0.97:
+                best = cost, spans
+        assert best is not None
+        return best
+
+    def _shapes(self, vectors: int, rows: int) -> list[tuple[int, float]]:
+        known = [(q, share) for r, q, v, share in self.tiles if r == rows and v == min(vectors, 2)]
+        if vectors > 2 or (self.layer.depthwise and vectors == 2):
+            return [(q, share) for q, share in known if q <= 6]
+        return known
+
+    def _cover(self, cells: int, vectors: int, over: bool, rows: int = 1) -> tuple[float, tuple[tuple[int, int], ...]]:
+        """Cover so many cells by tiles of the ladder; the last may reach back, or beyond the end if `over`."""
+        shapes = self._shapes(vectors, rows)
+        key = (cells, vectors, over, rows)
+        if key in self.covers:
+            return self.covers[key]
+        cost = [0.0] * (cells + 1)
+        pick = [0] * (cells + 1)
+        for n in range(1, cells + 1):
+            cost[n] = math.inf
+            for q, share in shapes:
+                if q > n and not over and q > cells:
+                    continue
+                c = cost[max(0, n - q)] + q * rows / share + 1.5
+                if c < cost[n]:
+                    cost[n], pick[n] = c, q
+        spans, n = [], cells
+        while n > 0 and pick[n]:
+            at = cells - n
+            if at + pick[n] > cells and not over:
+                at = cells - pick[n]
+            spans.append((at, pick[n]))
+            n -= pick[n]
+        self.covers[key] = cost[cells], tuple(spans)
+        return self.covers[key]
+
+    def _lines_of(self, axis: int, first: int, stop: int) -> Iterator[tuple[int, Line, list[Run]]]:
+        # Phases of an axis with their runs cut to a band, counted from where the band begins.
+        for number, line in enumerate(self.layer.sides[axis].lines):
+            runs = [
+                Run(max(r.start, first) - first, min(r.stop, stop) - first, r.first, r.last)
+                for r in line.runs
+                if r.start < stop and r.stop > first
+            ]
+            if runs:
+                yield number, line, runs
+
+    def _program(self, at: tuple[int, ...], stop: tuple[int, ...], block: _Lanes) -> list[tuple[int, ...]]:
+        """Write the entries of a band for one block of lanes; offsets of y are relative to the band."""
+        layer = self.layer
+        indirect = not (self.direct and block.count == block.vectors * self.lanes)
+        depths, heights, widths = (list(self._lines_of(a, at[a], stop[a])) for a in range(3))
+        numbers = {phase: i for i, phase in enumerate(itertools.product(*(range(len(s.lines)) for s in layer.sides)))}
+        starts = list(itertools.accumulate((self._piece_bytes(t, block.vectors) for t in self.full_taps), initial=0))
+        entries: list[tuple[int, ...]] = []
+        for image in range(self.images):
+            source = image * self.image_bytes
+            for (d, d_line, d_runs), (h, h_line, h_runs) in itertools.product(depths, heights):
+                for d_run, h_run in itertools.product(d_runs, h_runs):
+                    for depth in range(d_run.start, d_run.stop):
+                        row = h_run.start
+                        while row < h_run.stop:
+                            rows = self._rows(h_run.stop - row, widths, block.vectors)
+                            entries += self._row(
+                                (image, source, depth, row, rows), (d, h), (d_line, h_line),
+                                ((d_run.first, d_run.last), (h_run.first, h_run.last)),
+                                widths, block, numbers, starts, indirect, at,
+                            )  # fmt: skip
+                            row += rows
+        return entries
+
+    def _rows(self, left: int, widths: Sequence[tuple[int, Line, list[Run]]], vectors: int) -> int:
+        # Two rows at a time where rows are short.
+        lengths = [runs[-1].stop for _, _, runs in widths]
+        shapes = self._shapes(vectors, 2)
+        if left < 2 or not shapes or min(lengths) < min(q for q, _ in shapes):
+            return 1
+        two, one = (sum(self._cover(n, vectors, False, rows)[0] for n in lengths) for rows in (2, 1))
+        return 2 if two < 2 * one else 1
+
+    def _row(self, where, numbers_dh, lines_dh, runs_dh, widths, block, numbers, starts, indirect, at):  # type: ignore[no-untyped-def]
+        layer, lanes_bytes = self.layer, block.vectors * self.lanes * self.size
+        image, source, depth, row, rows = where
+        side_d, side_h, side_w = layer.sides
+        step = side_w.step_out
+        y = image * self.y_image + block.first * self.y_channel
+        y += (lines_dh[0].start + side_d.step_out * depth) * self.y_pitch[0]
+        y += (lines_dh[1].start + side_h.step_out * row) * self.y_pitch[1]
+        base_in = source + depth * self.pitch[0] + row * self.pitch[1]
+        entries = []
+        for w, line, runs in widths:
+            number = numbers[(*numbers_dh, w)]
+            if rows == 1:
+                _, spans = self._row_tiles(runs, runs[-1].stop, block.vectors, indirect)
+            else:
+                first, last = min(r.first for r in runs), max(r.last for r in runs)
+                _, cover = self._cover(runs[-1].stop, block.vectors, False, 2)
+                spans = [_Span(p, q, first, last) for p, q in cover]
+            for span in spans:
+                taps, count = self._taps(number, (*runs_dh, (span.first, span.last)), block.vectors)
+                if indirect:
+                    dst = (line.start + step * span.at) * lanes_bytes
+                    target, pitch, dst_row = NOW.offset("rows"), step * lanes_bytes, self.row_bytes
+                else:
+                    dst = y + (line.start + step * span.at) * self.y_pixel
+                    target, pitch, dst_row = NOW.offset("y"), step * self.y_pixel, side_h.step_out * self.y_pitch[1]
+                blocks_taps = self.full_taps[number] * self.held * lanes_bytes
+                entries.append((
+                    self._tile(rows, span.pixels, block.vectors), image, taps * 16, count,
+                    base_in + span.at * self.pixel, self.pitch[1], block.at + starts[number], blocks_taps,
+                    block.first * self.size, target, dst, pitch, dst_row, 0, 0, 0,
+                ))  # fmt: skip
+        if indirect:
+            way = Store("last" if layer.channels_last else "first", layer.scalar, layer.target, layer.activation,
+                        layer.residual)  # fmt: skip
+            low = min(line.start for _, line, _ in widths)
+            columns = max(line.start + step * (runs[-1].stop - 1) for _, line, runs in widths) + 1 - low
+            for r in range(rows):
+                entries.append((
+                    self._kernel(way), image, 0, 0, r * self.row_bytes + low * lanes_bytes, 0, 0, 0, 0, 0,
+                    y + r * side_h.step_out * self.y_pitch[1] + low * self.y_pixel, lanes_bytes,
+                    self.y_channel, columns, block.count, self.y_pixel,
+                ))  # fmt: skip
+        return entries
+
+    # -- all of it ----------------------------------------------------------------------------------------------------
+
+    def result(self) -> Schedule:
+        """Write every table."""
+        layer, sides = self.layer, self.layer.sides
+        programs: dict[object, tuple[int, int]] = {}
+        entries: list[Table] = []
+        jobs: list[tuple[int, ...]] = []
+        length = 0
+        cuts = [range(0, side.cells, b) for side, b in zip(sides, self.band, strict=True)]
+        chunks = self._chunks(math.prod(len(cut) for cut in cuts))
+        for place in itertools.product(*cuts):
+            stop = tuple(min(p + b, s.cells) for p, b, s in zip(place, self.band, sides, strict=True))
+            key = tuple(self._class(axis, place[axis], stop[axis]) for axis in range(3))
+            for chunk, blocks in enumerate(chunks):
+                if (key, chunk) not in programs:
+                    table = np.array([e for b in blocks for e in self._program(place, stop, b)], np.int64)
+                    table = table.reshape(-1, len(ENTRY.fields))
+                    programs[key, chunk] = (length, length + len(table))
+                    length += len(table)
+                    entries.append(table)
+                start, end = programs[key, chunk]
+                first = [p + s.low for p, s in zip(place, sides, strict=True)]
+                y = sum(p * s.step_out * pitch for p, s, pitch in zip(place, sides, self.y_pitch, strict=True))
+                for group in range(1 if layer.depthwise else layer.groups):
+                    if layer.depthwise:
+                        channel, held = blocks[0].first, blocks[0].count
+                        jobs.append((0, channel, *first, y, 0, 0, start, end, 1, 1, held))
+                        continue
+                    outs = group * layer.outputs
+                    jobs.append((
+                        0, group * layer.inputs, *first, y + outs * self.y_channel, group * self.group_bytes,
+                        group * self._padded() * self.size, start, end, 1, self.blocks,
+                        self.channels - (self.blocks - 1) * self.block,
+                    ))  # fmt: skip
+        pieces, sources = self._pieces()
+        return self._finished(np.concatenate(entries), np.array(jobs, np.int64), pieces, sources)
+
+    def _class(self, axis: int, first: int, stop: int) -> object:
+        return tuple((n, tuple(runs)) for n, _, runs in self._lines_of(axis, first, stop))
+
+    def _chunks(self, bands: int) -> list[list[_Lanes]]:
+        # Output channels are split only where there are too few bands for the threads.
+        if self.layer.depthwise:
+            return [[block] for block in self.lane_blocks]
+        jobs = bands * self.layer.groups * -(-self.layer.batch // self.images)
+        parts = min(len(self.lane_blocks), -(-2 * self.threads // jobs)) if self.threads > 1 else 1
+        per = -(-len(self.lane_blocks) // parts)
+        return [self.lane_blocks[i : i + per] for i in range(0, len(self.lane_blocks), per)]
+
+    def _padded(self) -> int:
+        return sum(b.vectors * self.lanes for b in self.lane_blocks)
+
+    def _finished(self, program: Table, jobs: Table, pieces: Table, sources: Table) -> Schedule:
+        layer, sides = self.layer, self.layer.sides
+        fixed = {
+            "per_block": len(jobs), "images": self.images, "batch": layer.batch, "y_image": self.y_image,
+            "count": len(jobs) * -(-layer.batch // self.images), "pixel": self.pixel, "line": self.pitch[1],
+            "slab": self.pitch[0], "block": self.block_bytes, "image": self.image_bytes,
+        }  # fmt: skip
+        for i, axis in enumerate("dhw"):
+            side = sides[i]
+            fixed |= {f"size_{axis}": side.in_size, f"step_{axis}": side.step_in, f"room_{axis}": self.room[i],
+                      f"planes_{axis}": len(side.residues)}  # fmt: skip
+        groups = 1 if layer.depthwise else layer.groups
+        index = np.concatenate([np.arange(b.count) + b.first for b in self.lane_blocks])
+        padded = self._padded()
+        index = (np.arange(groups)[:, None] * padded + index[None]).ravel()
+        return Schedule(
+            kernels=list(self.kernels), program=program, jobs=jobs, pieces=pieces,
+            taps=np.concatenate([*self.tap_rows, np.zeros((1, 2), np.int64)]), sources=sources, fixed=fixed,
+            weight_bytes=groups * self.group_bytes, bias_lanes=groups * padded, bias_index=index,
+            patch_bytes=_round(self.images * self.image_bytes + self._tail(), 64),
+            rows_bytes=_round(2 * self.row_bytes, 64), block=self.block, loops=self._loops(),
+            vectors=tuple(sorted({b.vectors for b in self.lane_blocks})),
+        )  # fmt: skip
+
+    def _loops(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    at: int
+    pixels: int
+    first: int
+    last: int
+
+
+def _round(n: int, step: int) -> int:
+    return -(-n // step) * step
