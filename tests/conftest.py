@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -22,6 +25,9 @@ settings.register_profile("mutate", max_examples=EXAMPLES, phases=[Phase.explici
 
 
 def pytest_configure(config):
+    if "TWOFOLD_CACHE" not in os.environ:  # the workers of xdist find it set, and share what one of them compiled
+        folder = os.environ["TWOFOLD_CACHE"] = tempfile.mkdtemp(prefix="twofold-test-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     is_mutant = os.environ.get("TWOFOLD_MUTATE") == "1"  # that it fails is enough: a smallest example takes long
     settings.load_profile("soak" if _soaks(config) else "mutate" if is_mutant else "test")
 

@@ -3,6 +3,7 @@
     conv, conv_transpose, conv_weight_gradient     any number of spatial axes
     conv1d … conv_transpose3d                      with the signatures of torch.nn.functional
     vjp                                            the gradients, for NumPy users
+    plan                                           how a problem is computed on this machine, and calls of it
     explain                                        what happens, step by step, with your own numbers
     Problem, Geometry, Axis                        the integers behind it
 
@@ -28,6 +29,7 @@ _HOMES = {
     **dict.fromkeys(("conv", "conv1d", "conv2d", "conv3d"), "functional"),
     **dict.fromkeys(("conv_transpose", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), "functional"),
     **dict.fromkeys(("conv_weight_gradient", "vjp"), "functional"),
+    **dict.fromkeys(("PackedWeight", "Plan", "plan"), "engine.plan"),
 }
 _ROOMS = ("explain", "files", "filters", "geometry")
 
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     from twofold import explain as explain
     from twofold import files as files
     from twofold import filters as filters
+    from twofold.engine.plan import PackedWeight as PackedWeight
+    from twofold.engine.plan import Plan as Plan
+    from twofold.engine.plan import plan as plan
     from twofold.errors import FileError as FileError
     from twofold.errors import GeometryError as GeometryError
     from twofold.errors import TwofoldError as TwofoldError

@@ -27,10 +27,22 @@ from twofold.geometry.layer import naming, one_of, per_axis
 from twofold.geometry.problem import DTYPES, LAYOUTS
 from twofold.memory import check_memory
 
-__all__ = ["Call", "Door", "describe", "describe_weight_gradient", "gradients", "named_call", "run"]
+__all__ = [
+    "TINY",
+    "Call",
+    "Door",
+    "describe",
+    "describe_weight_gradient",
+    "engine_dtype",
+    "gradients",
+    "named_call",
+    "run",
+    "stored_as",
+]
 
 Array = npt.NDArray[Any]
 Form = Literal["textbook", "unbatched", "batched"]
+TINY = 1 << 16  # multiplications up to which the reference answers sooner than a compiler is loaded
 
 
 _DEFAULTS: dict[str, Any] = {
@@ -133,9 +145,7 @@ def describe_weight_gradient(x: Any, grad_y: Any, kernel_size: Any, options: Map
 def run(call: Call, inputs: dict[str, Any], out: Any = None, out_dtype: Any = None) -> Any:
     """Run a described call; `inputs` are the user's own arrays, which `out` must not overlap."""
     wanted = call.kind.dtype("out_dtype", out_dtype)
-    arrays = [array for array in (call.x, call.other, call.bias) if array is not None]
-    _check_size(call.problem, arrays, result_dtype(*(array.dtype for array in arrays), out_dtype=wanted))
-    y = reference.run(call.problem, call.x, call.other, call.bias, out_dtype=wanted)
+    y = _computed(stored_as(call), call.x, call.other, call.bias, wanted)
     if call.problem.op != "conv_weight_gradient":
         y = _restored(y, call.form, call.problem.layout)
     if out is None:
@@ -161,10 +171,10 @@ def gradients(call: Call, grad_y: Any, y: Any) -> tuple[Any, Any, Any]:
     if 0 in problem.fine_size:  # an image of padding alone: no transposed layer has such an output
         grad_x = np.zeros(problem.fine_shape, host_y.dtype)
     else:
-        grad_x = reference.run(problem.adjoint(), grad, weight.conj(), out_dtype=host_y.dtype)
+        grad_x = _computed(problem.adjoint(), grad, weight.conj(), None, host_y.dtype)
     grad_x = _restored(grad_x, call.form, problem.layout)
     sides = (call.x.conj(), grad) if problem.op == "conv" else (grad, call.x.conj())
-    grad_weight = reference.run(problem.weight_gradient(), *sides, out_dtype=host_y.dtype)
+    grad_weight = _computed(problem.weight_gradient(), *sides, None, host_y.dtype)
     grad_weight = grad_weight[0, 0] if call.form == "textbook" else grad_weight
     grad_bias = None if call.bias is None else kind.back(_bias_gradient(grad), call.like, getattr(y, "dtype", None))
     return kind.back(grad_x, call.like, y.dtype), kind.back(grad_weight, call.like, y.dtype), grad_bias
@@ -185,6 +195,52 @@ def named_call(name: str, arrays: dict[str, Any], options: dict[str, Any]) -> It
         raise
     except MemoryError:
         raise GeometryError(f"{name} ran out of memory", repair="smaller arrays, or a tile at a time") from None
+
+
+def engine_dtype(*arrays: Array, wanted: Any = None) -> np.dtype[Any] | None:
+    """Return the dtype in which compiled kernels answer, or None where only the reference does."""
+    dtypes = [array.dtype for array in arrays]
+    result = result_dtype(*dtypes, out_dtype=wanted)
+    if result.name in ("float16", "bfloat16"):
+        return result if all(dtype == result for dtype in dtypes) else None
+    return result if result.name in ("float32", "float64") and result == sum_dtype(result, *dtypes) else None
+
+
+def _computed(problem: Problem, x: Array, other: Array, bias: Array | None, wanted: Any) -> Array:
+    """Run by compiled kernels where they pay, else by the reference, after a look at the memory that it takes."""
+    arrays = [array for array in (x, other, bias) if array is not None]
+    dtype = engine_dtype(*arrays, wanted=wanted)
+    if dtype is not None and problem.multiplications > TINY:
+        found = _planned(replace(problem, dtype=dtype.name), arrays, dtype)
+        if found is not None:
+            y: Array = found.run(x, other, bias)
+            return y
+    _check_size(problem, arrays, result_dtype(*(array.dtype for array in arrays), out_dtype=wanted))
+    return reference.run(problem, x, other, bias, out_dtype=wanted)
+
+
+def _planned(problem: Problem, arrays: Sequence[Array], dtype: np.dtype[Any]) -> Any:
+    from twofold.engine.plan import plan, why_not  # the compiler is loaded when there is work for it
+
+    if why_not(problem):
+        return None
+    size = math.prod(problem.result_shape) * dtype.itemsize
+    size += sum(array.size * dtype.itemsize for array in arrays if array.dtype != dtype)
+    check_memory(f"a result of shape {problem.result_shape}", size)
+    found = plan(problem)
+    if found.algorithm == "reference":
+        return None
+    check_memory("the whole computation", size + found.workspace)
+    return found
+
+
+def stored_as(call: Call) -> Problem:
+    """Return the problem in the layout of its result: a torch tensor whose channels are neighbours gets such another."""
+    x, problem = call.x, call.problem
+    if call.form != "batched" or problem.layout == "channels_last" or isinstance(call.like, np.ndarray):
+        return problem
+    is_last = x.strides[1] == x.itemsize and x.shape[1] > 1 and np.moveaxis(x, 1, -1).flags.c_contiguous
+    return replace(problem, layout="channels_last") if is_last and not x.flags.c_contiguous else problem
 
 
 def _refuse_crop(options: Mapping[str, Any]) -> None:

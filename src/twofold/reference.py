@@ -75,7 +75,7 @@ def conv(
     x, weight, bias, result = widened(terms, x, weight, bias, out_dtype)
     layer, fine_size = problem.geometry, problem.fine_size
     if problem.padding_mode != "zeros":
-        x = _pad(x, problem)
+        x = pad(x, problem)
         layer, fine_size = layer.without_padding(), x.shape[2:]
     kernel, fine = _kernel(weight, problem), _grouped(x, layer.groups)
     coarse = np.zeros(problem.coarse_shape, x.dtype)
@@ -118,7 +118,7 @@ def conv_transpose(
             else:
                 y[fine_cells] += _einsum("ngc", fine_cells, ("gkc", kernel, taps), ("ngk", coarse, coarse_cells))
     if problem.padding_mode != "zeros":
-        fine = _fold(fine, problem)
+        fine = fold(fine, problem)
     return rounded(fine, bias, result)
 
 
@@ -134,7 +134,7 @@ def conv_weight_gradient(problem: Problem, x: Array, grad_y: Array, *, out_dtype
     x, grad_y, _, result = widened(terms, x, grad_y, None, out_dtype)
     layer, fine_size = problem.geometry, problem.fine_size
     if problem.padding_mode != "zeros":
-        x = _pad(x, problem)
+        x = pad(x, problem)
         layer, fine_size = layer.without_padding(), x.shape[2:]
     fine, coarse = _grouped(x, layer.groups), _grouped(grad_y, layer.groups)
     grad = np.zeros(layer.weight_shape, x.dtype)
@@ -177,14 +177,21 @@ def _sources(problem: Problem) -> list[npt.NDArray[np.int64]]:
     return [fine_source(axis, size, problem.padding_mode) for axis, size in axes]
 
 
-def _pad(x: Array, problem: Problem) -> Array:
+def padded_size(problem: Problem) -> tuple[int, ...]:
+    """Return the fine sizes with padding."""
+    axes = zip(problem.geometry.axes, problem.fine_size, strict=True)
+    return tuple(len(axis.padded(size)) for axis, size in axes)
+
+
+def pad(x: Array, problem: Problem) -> Array:
+    """Return x with the padding of the problem's mode around it."""
     for i, source in enumerate(_sources(problem), start=2):
         x = x.take(source, axis=i)
     return x
 
 
-def _fold(padded: Array, problem: Problem) -> Array:
-    # The adjoint of `_pad`: each padded cell is added to the cell it would have been copied from.
+def fold(padded: Array, problem: Problem) -> Array:
+    """Return the adjoint of `pad`: each padded cell is added to the cell it would have been copied from."""
     for i, source in enumerate(_sources(problem), start=2):
         folded = np.zeros((*padded.shape[:i], problem.fine_size[i - 2], *padded.shape[i + 1 :]), padded.dtype)
         with np.errstate(all="ignore"):

@@ -97,7 +97,7 @@ def test_doctor_tells_of_the_cache(folder, twofold, monkeypatch):
     def line():
         return next(line for line in twofold("doctor").splitlines() if line.startswith("code cache"))
 
-    assert line() == "code cache    none yet: comes with the engine"
+    assert line() == "code cache    empty: filled when a layer first runs"
     keep(folder, 2, 1024)
     assert line() == f"code cache    2 of 2 KiB in {folder}"
     assert json.loads(twofold("doctor", "--json"))["code_cache"]["files"] == 2

@@ -90,7 +90,7 @@ def _cores_text(cores: dict[str, Any]) -> str:
 
 def _cache_text(cache: dict[str, Any]) -> str:
     if not cache["files"]:
-        return f"not used: {cache['reason']}" if not cache["usable"] else "none yet: comes with the engine"
+        return f"not used: {cache['reason']}" if not cache["usable"] else "empty: filled when a layer first runs"
     remark = f"; {cache['reason']}" if cache["reason"] else ""
     return f"{cache['files']} of {size_text(cache['bytes'])} in {cache['path']}{remark}"
 

@@ -55,7 +55,7 @@ class Compiled:
         t[_AT["jobs"]] = s.jobs.ctypes.data
         self.template = t
         wp = WeightPacker(layer.source, layer.scalar)
-        self.packw = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 9)(_code(wp, machine))
+        self.packw = _code(wp, machine)
         s.pieces[:, 4] += s.sources.ctypes.data
         self.scratch = aligned(s.scratch_bytes * threads_)
         self.nobias = np.zeros(s.bias_lanes, np.float64)
@@ -67,7 +67,8 @@ class Compiled:
         e = weight.itemsize
         outs, ins = l.weight_strides
         if l.depthwise: outs = l.group_stride
-        self.packw(weight.ctypes.data, out.ctypes.data, s.pieces.ctypes.data, 0, len(s.pieces), outs * e, ins * e, 1 if l.depthwise else l.inputs, s.block)
+        rec = np.array([weight.ctypes.data, out.ctypes.data, 0, s.pieces.ctypes.data, len(s.pieces), outs * e, ins * e, 1 if l.depthwise else l.inputs, s.block], np.int64)
+        threads.parallel(self.packw, rec.ctypes.data, 1)
         return out
 
     def run(self, x: Array, packed: Array, bias: Array | None, y: Array) -> Array:

@@ -44,6 +44,11 @@ def _job(f: Function, now: Value, number: Value) -> None:
     group = JOB.get(f, job, "group")
     x = LAUNCH.get(f, f.launch, "x", "ptr") + image * LAUNCH.get(f, f.launch, "x_n")
     x = x + group * LAUNCH.get(f, f.launch, "x_c")
+    corner = x
+    for axis in "dhw":
+        cell = JOB.get(f, job, f"first_{axis}") * LAUNCH.get(f, f.launch, f"step_{axis}")
+        corner = corner + cell * LAUNCH.get(f, f.launch, f"x_{axis}")
+    NOW.put(f, now, "x", corner)
     from_y = image * LAUNCH.get(f, f.launch, "y_image") + JOB.get(f, job, "y")
     for field in ("y", "residual"):
         NOW.put(f, now, field, LAUNCH.get(f, f.launch, field, "ptr") + from_y)

@@ -17,6 +17,7 @@ micro-kernel without passes is twice as fast and its code as good. Loops carry v
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,10 @@ from twofold.engine.machine import Machine
 __all__ = ["BYTES", "Function", "Loop", "Module", "Value", "vector"]
 
 BYTES = {"float": 4, "double": 8, "i64": 8, "i32": 4, "i16": 2, "half": 2, "bfloat": 2, "ptr": 8, "i8": 1}
-_SUFFIX = {"float": "f32", "double": "f64", "i64": "i64", "i32": "i32", "half": "f16", "bfloat": "bf16", "ptr": "p0"}
+_SHORT = ("half", "bfloat")
+_SHORT_WORDS = re.compile(r"\b(half|bfloat)\b")
+_CONVERTS_HALF = ("avx512", "avx2", "neon")  # F16C, FCVT
+_SUFFIX = {"float": "f32", "double": "f64", "i64": "i64", "i32": "i32", "i16": "i16", "half": "f16", "bfloat": "bf16", "ptr": "p0"}
 
 
 def vector(count: int, scalar: str) -> str:
@@ -131,10 +135,13 @@ class Function:
 
     def do(self, text: str) -> None:
         """Write an instruction without a result."""
-        self._lines.append(f"  {text}")
+        self._lines.append(f"  {_as_integers(text)}")
 
     def let(self, type_: str, text: str) -> Value:
-        """Write an instruction with a result."""
+        """Write an instruction with a result; in it, half and bfloat are 16 bits, which are moved and no more."""
+        return self._let(type_, _as_integers(text))
+
+    def _let(self, type_: str, text: str) -> Value:
         self._count += 1
         name = f"%v{self._count}"
         self._lines.append(f"  {name} = {text}")
@@ -221,6 +228,9 @@ class Function:
 
     def load_masked(self, type_: str, pointer: Value, mask: Value) -> Value:
         """Load the lanes of the mask, zero elsewhere; nothing beyond is touched."""
+        scalar = _scalar(type_)
+        if scalar in _SHORT:  # as integers, for which AVX-512 has instructions
+            return self._cast("bitcast", self.load_masked(vector(_lanes(type_), "i16"), pointer, mask), scalar)
         name = f"llvm.masked.load.{_suffix(type_)}.p0"
         align = _alignment(type_)
         args = [("ptr", f"align {align} {pointer.text}"), (mask.type, mask.text), (type_, "zeroinitializer")]
@@ -228,16 +238,33 @@ class Function:
 
     def store_masked(self, value: Value, pointer: Value, mask: Value) -> None:
         """Store the lanes of the mask."""
+        if _scalar(value.type) in _SHORT:
+            value = self._cast("bitcast", value, "i16")
         name = f"llvm.masked.store.{_suffix(value.type)}.p0"
         align = _alignment(value.type)
         args = [(value.type, value.text), ("ptr", f"align {align} {pointer.text}"), (mask.type, mask.text)]
         self.intrinsic(name, "void", args)
 
     def gather(self, type_: str, base: Value, offsets: Value, mask: Value) -> Value:
-        """Load each lane from base + its offset in bytes; zero where the mask is not set."""
-        lanes = _lanes(type_)
+        """Load each lane from base + its offset in bytes; zero where the mask is not set.
+
+        AVX-512 gathers no 16-bit numbers: the aligned 4 bytes that hold one are on its page, and are loaded in its place.
+        """
+        lanes, scalar = _lanes(type_), _scalar(type_)
         pointers = self.let(f"<{lanes} x ptr>", f"getelementptr i8, ptr {base.text}, {offsets.type} {offsets.text}")
-        name = f"llvm.masked.gather.{_suffix(type_)}.v{lanes}p0"
+        if scalar in _SHORT and self.module.machine.isa == "avx512":
+            address = self._cast("ptrtoint", pointers, "i64")
+            pointers = self._cast("inttoptr", self._bits("and", address, -4), "ptr")
+            both = self._gather(vector(lanes, "i32"), pointers, mask)
+            shift = self._cast("trunc", self._bits("shl", self._bits("and", address, 2), 3), "i32")
+            one = self._cast("trunc", self.binary("lshr", both, shift), "i16")
+            return self._cast("bitcast", one, scalar)
+        if scalar in _SHORT:
+            return self._cast("bitcast", self._gather(vector(lanes, "i16"), pointers, mask), scalar)
+        return self._gather(type_, pointers, mask)
+
+    def _gather(self, type_: str, pointers: Value, mask: Value) -> Value:
+        name = f"llvm.masked.gather.{_suffix(type_)}.v{_lanes(type_)}p0"
         align = _alignment(type_)
         args = [(pointers.type, f"align {align} {pointers.text}"), (mask.type, mask.text), (type_, "zeroinitializer")]
         return self.intrinsic(name, type_, args)
@@ -291,13 +318,29 @@ class Function:
         return self.intrinsic(f"llvm.fma.{_suffix(a.type)}", a.type, [(v.type, v.text) for v in (a, b, c)])
 
     def convert(self, x: Value, scalar: str) -> Value:
-        """Return x with its lanes widened or rounded to this scalar type."""
+        """Return x with its lanes widened, or rounded once, to nearest even, to this scalar type.
+
+        What an instruction set cannot convert, LLVM would do by calling functions that nothing here provides: that is
+        written out in integers.
+        """
         have = _scalar(x.type)
         if have == scalar:
             return x
-        type_ = x.type.replace(have, scalar)
-        how = "fpext" if BYTES[scalar] > BYTES[have] else "fptrunc"
-        return self.let(type_, f"{how} {x.type} {x.text} to {type_}")
+        if have in _SHORT and scalar != "float":
+            return self.convert(self.convert(x, "float"), scalar)
+        if scalar in _SHORT and have == "double":
+            return self.convert(self._rounded_to_odd(x), scalar)
+        if "bfloat" in (have, scalar):
+            return self._from_bfloat(x) if have == "bfloat" else self._to_bfloat(x)
+        if "half" in (have, scalar) and self.module.machine.isa not in _CONVERTS_HALF:
+            return self._from_half(x) if have == "half" else self._to_half(x)
+        if have == "half":
+            held = self._let(x.type, f"bitcast {_as_integers(x.type)} {x.text} to {x.type}")
+            return self._let(_of(x, scalar), f"fpext {x.type} {held.text} to {_of(x, scalar)}")
+        if scalar == "half":
+            held = self._let(_of(x, scalar), f"fptrunc {x.type} {x.text} to {_of(x, scalar)}")
+            return self._let(held.type, f"bitcast {held.type} {held.text} to {_as_integers(held.type)}")
+        return self._cast("fpext" if scalar == "double" else "fptrunc", x, scalar)
 
     def transpose(self, rows: Sequence[Value]) -> list[Value]:
         """Transpose n vectors of n lanes, n a power of two, by log2(n) rounds of interleaving."""
@@ -356,6 +399,24 @@ class Function:
         self.do(f"br label %{name}.end")
         self._open(f"{name}.end")
 
+    def choose(self, which: Value, bodies: Sequence[Callable[[], Sequence[Value]]]) -> list[Value]:
+        """Do the body of this number, and return the values that it returns; each body returns as many."""
+        name = self._label()
+        cases = " ".join(f"i64 {i}, label %{name}.{i}" for i in range(1, len(bodies)))
+        self.do(f"switch i64 {which.text}, label %{name}.0 [{cases}]")
+        ends: list[tuple[str, Sequence[Value]]] = []
+        for i, body in enumerate(bodies):
+            self._open(f"{name}.{i}")
+            values = body()
+            ends.append((self._block, values))
+            self.do(f"br label %{name}.end")
+        self._open(f"{name}.end")
+        results = []
+        for values in zip(*(values for _, values in ends), strict=True):
+            pairs = ", ".join(f"[{v.text}, %{block}]" for v, (block, _) in zip(values, ends, strict=True))
+            results.append(self.let(values[0].type, f"phi {values[0].type} {pairs}"))
+        return results
+
     @contextmanager
     def forever(self, first: Value) -> Iterator[tuple[Value, Callable[[Value], None]]]:
         """Repeat until `stop_unless` stops; the value is `first`, then what `again` was told."""
@@ -398,6 +459,94 @@ class Function:
         else:
             self.do(f"call void {target.text}({listed})")
 
+    # -- numbers of 16 bits -------------------------------------------------------------------------------------------
+
+    def _from_bfloat(self, x: Value) -> Value:
+        wide = self._cast("zext", self._cast("bitcast", x, "i16"), "i32")
+        return self._cast("bitcast", self._bits("shl", wide, 16), "float")
+
+    def _to_bfloat(self, x: Value) -> Value:
+        # Not by vcvtneps2bf16, which takes subnormal numbers for zero.
+        bits = self._cast("bitcast", x, "i32")
+        high = self._bits("lshr", bits, 16)
+        even = self.binary("add", self._bits("add", bits, 0x7FFF), self._bits("and", high, 1))
+        number = self.select(self._ordered("uno", x, x), self._bits("or", high, 0x40), self._bits("lshr", even, 16))
+        return self._cast("bitcast", self._cast("trunc", number, "i16"), "bfloat")
+
+    def _from_half(self, x: Value) -> Value:
+        # Shifted to where float32 has them, exponents are too small by 112. A product puts that right, of subnormal
+        # numbers too.
+        bits = self._cast("zext", self._cast("bitcast", x, "i16"), "i32")
+        size = self._bits("and", bits, 0x7FFF)
+        small = self._cast("bitcast", self._bits("shl", size, 13), "float")
+        scaled = self.binary("fmul", small, self._all(self.constant(2.0**112, "float"), small))
+        number = self._cast("bitcast", scaled, "i32")
+        number = self.select(self._above(size, 0x7BFF), self._bits("or", number, 0x7F800000), number)  # Inf and NaN
+        sign = self._bits("shl", self._bits("and", bits, 0x8000), 16)
+        return self._cast("bitcast", self.binary("or", number, sign), "float")
+
+    def _to_half(self, x: Value) -> Value:
+        # What is subnormal as half: a sum with 0.5, whose last bit is worth 2^-24 as theirs is, rounds it and shows its
+        # bits. Other numbers: a carry rounds them, may go into the exponent and reach infinity. Too large, or NaN.
+        bits = self._cast("bitcast", x, "i32")
+        size = self._bits("and", bits, 0x7FFFFFFF)
+        absolute = self._cast("bitcast", size, "float")
+        small = self.binary("fadd", absolute, self._all(self.constant(0.5, "float"), absolute))
+        tiny = self._bits("sub", self._cast("bitcast", small, "i32"), 0x3F000000)
+        odd = self._bits("and", self._bits("lshr", size, 13), 1)
+        usual = self._bits("lshr", self.binary("add", self._bits("add", size, 0xFFF - (112 << 23)), odd), 13)
+        number = self.select(self._above(size, (113 << 23) - 1), usual, tiny)
+        number = self.select(self._above(size, 0x477FFFFF), self._all(self.constant(0x7C00, "i32"), size), number)
+        number = self.select(self._above(size, 0x7F800000), self._all(self.constant(0x7E00, "i32"), size), number)
+        sign = self._bits("and", self._bits("lshr", bits, 16), 0x8000)
+        return self._cast("bitcast", self._cast("trunc", self.binary("or", number, sign), "i16"), "half")
+
+    def interleave_bits(self, low: Value, high: Value) -> Value:
+        """Return, for each lane, 32 bits: those of two numbers of 16."""
+        a, b = (self._cast("zext", self._cast("bitcast", x, "i16"), "i32") for x in (low, high))
+        return self.binary("or", a, self._bits("shl", b, 16))
+
+    def dot_bfloat(self, a: Value, b: Value, c: Value) -> Value:
+        """Return c + both products of the pairs of bfloat in the lanes of a and b: for machines with `has_bf16`."""
+        type_ = vector(2 * _lanes(a.type), "bfloat")
+        a, b = (self._let(type_, f"bitcast {v.type} {v.text} to {type_}") for v in (a, b))
+        name = f"llvm.x86.avx512bf16.dpbf16ps.{16 * _lanes(type_)}"
+        self.module.declare(name, f"declare {c.type} @{name}({c.type}, {type_}, {type_})")
+        return self._let(c.type, f"call {c.type} @{name}({c.type} {c.text}, {type_} {a.text}, {type_} {b.text})")
+
+    def _rounded_to_odd(self, x: Value) -> Value:
+        # From double to float, such that a second rounding gives what one would: the nearest float towards zero, its
+        # last bit set where anything was lost (Boldo and Melquiond 2008).
+        near = self._cast("fptrunc", x, "float")
+        back = self._cast("fpext", near, "double")
+        name = f"llvm.fabs.{_suffix(x.type)}"
+        more = self._ordered("ogt", *(self.intrinsic(name, v.type, [(v.type, v.text)]) for v in (back, x)))
+        bits = self._cast("bitcast", near, "i32")
+        bits = self.binary("sub", bits, self._cast("zext", more, "i32"))
+        bits = self.binary("or", bits, self._cast("zext", self._ordered("one", back, x), "i32"))
+        return self._cast("bitcast", bits, "float")
+
+    def _cast(self, how: str, x: Value, scalar: str) -> Value:
+        type_ = _of(x, scalar)
+        return self.let(type_, f"{how} {x.type} {x.text} to {type_}")
+
+    def _bits(self, name: str, x: Value, number: int) -> Value:
+        return self.binary(name, x, self._all(self.constant(number, _scalar(x.type)), x))
+
+    def _above(self, x: Value, number: int) -> Value:
+        bound = self._all(self.constant(number, _scalar(x.type)), x)
+        return self.let(_of(x, "i1"), f"icmp ugt {x.type} {x.text}, {bound.text}")
+
+    def _ordered(self, how: str, a: Value, b: Value) -> Value:
+        return self.let(_of(a, "i1"), f"fcmp {how} {a.type} {a.text}, {b.text}")
+
+    def _all(self, number: Value, like: Value) -> Value:
+        # A number, written down, in every lane.
+        if not like.type.startswith("<"):
+            return number
+        listed = ", ".join([f"{number.type} {number.text}"] * _lanes(like.type))
+        return Value(self, f"<{listed}>", _of(like, number.type))
+
     def _label(self) -> str:
         self._count += 1
         return f"b{self._count}"
@@ -409,6 +558,16 @@ class Function:
 
 def _scalar(type_: str) -> str:
     return type_.rpartition(" x ")[2].rstrip(">") if type_.startswith("<") else type_
+
+
+def _of(x: Value, scalar: str) -> str:
+    return vector(_lanes(x.type), scalar) if x.type.startswith("<") else scalar
+
+
+def _as_integers(text: str) -> str:
+    # Values of these types that live from block to block LLVM may widen and round again, by functions that nothing here
+    # provides.
+    return _SHORT_WORDS.sub("i16", text) if "half" in text or "bfloat" in text else text
 
 
 def _lanes(type_: str) -> int:

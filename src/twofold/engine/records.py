@@ -39,9 +39,10 @@ class Record:
 _AXES = ("d", "h", "w")
 
 LAUNCH = Record(
-    "x", "y", "weights", "bias", "residual",
-    "next", "slots", "chunk", "count",  # counters that threads add to; jobs taken at a time; jobs in all
-    "scratch", "scratch_bytes", "patch", "rows",  # per thread; where in it the patch and the row buffer begin
+    "x", "y", "weights", "bias", "residual", "scratch",
+    "next", "slots",  # counters that threads add to
+    "chunk", "count",  # jobs taken at a time; jobs in all
+    "scratch_bytes", "patch", "rows",  # per thread; where in it the patch and the row buffer begin
     "jobs", "per_block", "images", "batch",  # the job table, its length, images of a block of jobs, images in all
     "program", "pack",  # the entries; the function that packs a patch
     "y_image",  # bytes of one image of y
@@ -54,7 +55,8 @@ LAUNCH = Record(
 )  # fmt: skip
 
 NOW = Record(
-    "patch", "rows", "y", "residual", "weights", "bias", "images", "blocks", "last", "block", "slope"
+    "patch", "rows", "y", "residual", "weights", "bias", "images", "blocks", "last", "block", "slope",
+    "x",  # the cell at which the patch begins, for kernels that read the input in place
 )  # fmt: skip
 
 JOB = Record(

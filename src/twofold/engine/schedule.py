@@ -53,6 +53,7 @@ class Layer:
     weight_strides: tuple[int, int]  # cells of the weight between outputs and between inputs of a group
     group_stride: int  # cells of the weight between groups
     kernel: tuple[int, ...]  # as sides
+    tap_strides: tuple[int, ...]  # cells of the weight between neighbouring taps of each axis
     flip: bool = False
     activation: str = "none"
     residual: bool = False
@@ -260,10 +261,10 @@ class _Planner:
     def _tap_sources(self, phase: Sequence[Line]) -> Table:
         # Offsets of the taps of a phase in the kernel, in cells, in the order of summation.
         total = np.zeros(1, np.int64)
-        for line, size in zip(phase, self.layer.kernel, strict=True):
+        for line, size, stride in zip(phase, self.layer.kernel, self.layer.tap_strides, strict=True):
             taps = np.array(line.taps, np.int64)
             taps = size - 1 - taps if self.layer.flip else taps
-            total = (total[:, None] * size + taps[None]).ravel()
+            total = (total[:, None] + taps[None] * stride).ravel()
         return total
 
     # -- lists of taps ------------------------------------------------------------------------------------------------

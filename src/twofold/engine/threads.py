@@ -108,7 +108,7 @@ def describe() -> str:
 
     >>> with limit(1):
     ...     describe()
-    '1 thread (limit): plain calls.'
+    '1 thread (...): plain calls.'
     """
     threads, why = _counted()
     if threads == 1:

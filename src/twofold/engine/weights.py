@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from twofold.engine.emit import BYTES, Module, vector
 from twofold.engine.records import Record
 
-__all__ = ["PIECE", "WeightPacker"]
+__all__ = ["PACKING", "PIECE", "WeightPacker"]
 
 # source and target offsets, lanes that exist, bytes of a row of lanes, taps and the table of their offsets in the source
 PIECE = Record("source", "target", "lanes", "row", "taps", "count")
+# what all pieces share; threads take pieces off the counter `next`
+PACKING = Record("source", "target", "next", "pieces", "count", "outs", "ins", "channels", "block")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +33,30 @@ class WeightPacker:
         return f"weights_{self.source}_{self.scalar}"
 
     def emit(self, module: Module) -> None:
-        """Write `void f(source, target, pieces, first, last, between outputs, between inputs, channels, block)`."""
-        f = module.function(
-            self.name, source="ptr", target="ptr", pieces="ptr", start="i64", stop="i64", outs="i64", ins="i64",
-            channels="i64", block="i64",
-        )  # fmt: skip
+        """Write `void f(packing)`, which may be called on any number of threads at once."""
+        f = module.function(self.name, packing="ptr")
+        outs, ins, channels, block = (PACKING.get(f, f.packing, x) for x in ("outs", "ins", "channels", "block"))
+        pieces = PACKING.get(f, f.packing, "pieces", "ptr")
         size = BYTES[self.scalar]
         lanes = module.machine.vector_bytes // size
         kind = vector(lanes, self.source)
-        between = f.binary("mul", f.lanes(lanes), f.splat(f.outs, lanes))
-        held = f.least(f.channels, f.block)  # channels of a block that have room
-        with f.loop(f.stop, start=f.start) as at:
-            piece = f.pieces + at.index * PIECE.bytes
+        between = f.binary("mul", f.lanes(lanes), f.splat(outs, lanes))
+        held = f.least(channels, block)  # channels of a block that have room
+        counter = f.packing + PACKING.offset("next")
+        with f.forever(f.let("i64", f"atomicrmw add ptr {counter.text}, i64 1 monotonic")) as (number, again):
+            f.return_unless(f.compare("slt", number, PACKING.get(f, f.packing, "count")))
+            piece = pieces + number * PIECE.bytes
             row, count = PIECE.get(f, piece, "row"), PIECE.get(f, piece, "count")
             taps = PIECE.get(f, piece, "taps", "ptr")
-            source = f.source + PIECE.get(f, piece, "source")
-            target = f.target + PIECE.get(f, piece, "target")
+            source = PACKING.get(f, f.packing, "source", "ptr") + PIECE.get(f, piece, "source")
+            target = PACKING.get(f, f.packing, "target", "ptr") + PIECE.get(f, piece, "target")
             wanted = PIECE.get(f, piece, "lanes")
-            with f.loop(f.channels) as channel, f.loop(wanted, step=lanes) as lane:
+            with f.loop(channels) as channel, f.loop(wanted, step=lanes) as lane:
                 mask = f.mask(wanted - lane.index, lanes)
-                here = source + channel.index * f.ins + lane.index * f.outs
-                block, inside = channel.index // f.block, channel.index % f.block
-                there = target + (block * count * held + inside) * row + lane.index * size
+                here = source + channel.index * ins + lane.index * outs
+                inside = channel.index % block
+                there = target + (channel.index // block * count * held + inside) * row + lane.index * size
                 with f.loop(count) as tap:
                     x = f.gather(kind, here + f.load("i64", taps + tap.index * 8), between, mask)
                     f.store_masked(f.convert(x, self.scalar), there + tap.index * (held * row), mask)
+            again(f.let("i64", f"atomicrmw add ptr {counter.text}, i64 1 monotonic"))

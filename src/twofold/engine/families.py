@@ -1,0 +1,57 @@
+"""The families of kernels, and which of them computes a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twofold.engine import schedule
+from twofold.engine.emit import BYTES
+from twofold.engine.machine import Machine
+from twofold.engine.schedule import Layer, Schedule
+
+__all__ = ["FAMILIES", "Family", "choose", "named"]
+
+Strides = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One way of computing layers."""
+
+    name: str
+    what: str  # in a few words, for `why`
+    schedule: Callable[[Layer, Machine, int], Schedule]
+    fits: Callable[[Layer, Machine], bool]
+    cost: Callable[[Layer, Machine], float]  # estimated cycles of one thread, to compare families by
+    reads: Callable[[Layer, Strides], str | None]  # how its patches are packed from inputs of such strides
+
+
+def _reads_patch(layer: Layer, strides: Strides) -> str:
+    item = BYTES[layer.source]
+    single = not layer.depthwise and layer.inputs == 1
+    if strides[1] == item and not single:
+        return "pixels"
+    return "squares" if strides[4] * layer.sides[2].step_in == item else "cells"
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        "direct",
+        "register tiles of pixels x output channels over packed patches of the input",
+        schedule.schedule,
+        lambda layer, machine: True,
+        lambda layer, machine: 1.0,
+        _reads_patch,
+    ),
+)
+
+
+def choose(layer: Layer, machine: Machine) -> Family:
+    """Return the family of the least estimated cost."""
+    return min((f for f in FAMILIES if f.fits(layer, machine)), key=lambda f: f.cost(layer, machine))
+
+
+def named(name: str) -> Family:
+    """Return the family of this name; KeyError if there is none."""
+    return {family.name: family for family in FAMILIES}[name]

@@ -1,0 +1,472 @@
+"""describe -> plan -> run: a problem, the way it is computed on this machine and why, and calls of it.
+
+    p = plan("conv n1 ci64 co64 i56x56 k3x3 p1x1")
+    print(p.why)                       which kernels, which blocking, how much memory
+    packed = p.pack(weight)            once
+    y = p(x, packed, bias)             as often as wanted
+
+A plan runs compiled code wherever this machine can; `functional` leaves tiny problems to the reference (`call.TINY`).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from twofold import reference
+from twofold.arrays import kind_of, shape_of
+from twofold.engine import pool, threads
+from twofold.engine.activation import ACTIVATIONS
+from twofold.engine.bound import Bound, Call
+from twofold.engine.emit import BYTES
+from twofold.engine.lower import folded, lower
+from twofold.engine.machine import Machine, host
+from twofold.engine.schedule import Layer
+from twofold.errors import GeometryError, UnsupportedError
+from twofold.geometry import Problem
+from twofold.geometry.layer import one_of
+
+__all__ = ["PackedWeight", "Plan", "Setting", "bound_for", "bound_of", "kept", "plan", "why_not"]
+
+Array = npt.NDArray[Any]
+SCALARS = {"float32": ("float", "float"), "float64": ("double", "double"), "float16": ("half", "float"),
+           "bfloat16": ("bfloat", "float")}  # fmt: skip  # dtype -> type in memory, type of the sums
+_MOST_TAPS = 1 << 20  # in all lists of taps; more go to the reference
+_MOST_PLANS = 256
+_ONE_THREAD = 1 << 19  # multiplications up to which a second thread costs more than it brings
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A problem with all that its machine code depends on beside it."""
+
+    problem: Problem  # without padding mode: inputs come padded
+    weight_strides: tuple[int, ...]  # in cells
+    folds: bool  # whether the cells of the input lie as if there were one axis
+    last: bool  # whether channels are neighbours in the result
+    threads: int
+    activation: str = "none"
+    residual: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PackedWeight:
+    """A weight in the order in which the kernels of a plan read it. Made by `Plan.pack`, for that plan and its equals."""
+
+    key: Hashable
+    buffer: Array
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
+        return int(self.buffer.nbytes)
+
+
+def plan(
+    problem: Problem | str,
+    *,
+    activation: str = "none",
+    slope: float = 0.01,
+    residual: bool = False,
+    threads: int | None = None,
+    tune: bool = False,
+) -> Plan:
+    """Choose how to compute a problem on this machine.
+
+    problem     a `Problem` or its string
+    activation  applied to the sums as they are stored: none, relu, leaky_relu, silu, gelu (the tanh form), sigmoid, tanh
+    slope       of leaky_relu, for negative sums
+    residual    whether calls bring an array of the result's shape to be added before the activation
+    threads     at most so many; by default what the process is told (`OMP_NUM_THREADS`, torch, threadpoolctl), asked anew
+                at each call
+    tune        measure two or three candidates instead of trusting the estimate, and remember which one won
+    raises      GeometryError, UnsupportedError
+
+    >>> p = plan("conv n1 ci8 co16 i32x32 k3x3 p1x1")
+    >>> p.algorithm, p.flops
+    ('direct', 2359296)
+    """
+    problem = Problem.parse(problem) if isinstance(problem, str) else problem
+    one_of("activation", activation, ACTIVATIONS)
+    if problem.op == "conv_weight_gradient" and (activation != "none" or residual):
+        raise UnsupportedError("a weight gradient takes no activation and no residual", repair="activation='none'")
+    return Plan(problem, activation, float(slope), residual, threads, tune)
+
+
+def why_not(problem: Problem) -> str:
+    """Return why there are no kernels for this problem, or nothing."""
+    if problem.dtype not in SCALARS:
+        return f"dtype {problem.dtype} has no compiled kernels"
+    if 0 in (*problem.fine_shape, *problem.coarse_shape):
+        return "there is nothing to compute"
+    if math.prod(problem.geometry.kernel_size) > _MOST_TAPS:
+        return f"more than {_MOST_TAPS} taps"
+    if problem.op == "conv_weight_gradient":
+        return "weight gradients have no kernels yet"
+    if problem.rank > 3:
+        return "more than 3 spatial axes"
+    return ""
+
+
+# -- settings to machine code -----------------------------------------------------------------------------------------
+
+_kept: dict[Hashable, Any] = {}
+
+
+def kept(key: Hashable, make: Callable[[], Any]) -> Any:
+    """Return what was made for this key, or make it; the oldest of many are dropped (machine code never is)."""
+    found = _kept.get(key)
+    if found is None:
+        found = make()
+        while len(_kept) >= _MOST_PLANS:
+            _kept.pop(next(iter(_kept)), None)
+        _kept[key] = found
+    return found
+
+
+def bound_of(setting: Setting) -> Bound:
+    """Return the layer bound to machine code.
+
+    raises  UnsupportedError where code cannot be compiled or may not be executed
+    """
+    machine = host()
+    return kept((setting, machine), lambda: Bound(_layer(setting), machine, setting.threads))  # type: ignore[no-any-return]
+
+
+def _layer(setting: Setting) -> Layer:
+    problem = setting.problem
+    layer = problem.geometry
+    source, scalar = SCALARS[problem.dtype]
+    sides = (folded(problem) if setting.folds else None) or lower(problem)
+    strides, groups = setting.weight_strides, layer.groups
+    inputs, outputs = problem.in_channels // groups, problem.out_channels // groups
+    first = outputs if problem.op == "conv" else inputs  # what the first axis of the weight counts, in a group
+    outs, ins = strides[:2] if problem.op == "conv" else (strides[1], strides[0])
+    missing = 3 - problem.rank
+    return Layer(
+        sides, problem.batch, groups, inputs, outputs, scalar, source, source, setting.last, (outs, ins),
+        first * strides[0], (1,) * missing + layer.kernel_size, (0,) * missing + strides[2:], problem.flip,
+        setting.activation, setting.residual,
+    )  # fmt: skip
+
+
+def bound_for(problem: Problem, x: Array, weight: Array) -> tuple[Bound, Call, Problem] | None:
+    """Return what runs a problem on arrays of these strides, or None where the reference does."""
+    found = plan(problem)
+    if found.algorithm == "reference":
+        return None
+    bound, call = found.call_for(x.strides, weight.strides)
+    return bound, call, problem
+
+
+def folds(problem: Problem, strides: tuple[int, ...]) -> bool:
+    """Whether all cells can be taken as one axis: a kernel of one tap, over cells that are evenly spaced in memory."""
+    if problem.rank == 1 or folded(problem) is None:
+        return False
+    cells = strides[2:]
+    return all(cells[i] == cells[i + 1] * problem.in_size[i + 1] for i in range(problem.rank - 1))
+
+
+def five(strides: tuple[int, ...], is_folded: bool) -> tuple[int, int, int, int, int]:
+    """Return the strides of (n, c, *cells) as those of (n, c, depth, height, width)."""
+    cells = strides[-1:] if is_folded else strides[2:]
+    return (strides[0], strides[1], *(0,) * (3 - len(cells)), *cells)  # type: ignore[return-value]
+
+
+def use_threads(problem: Problem, limit: int | None = None) -> int:
+    """Return how many threads a problem is worth."""
+    if problem.multiplications <= _ONE_THREAD:
+        return 1
+    count = threads.count()
+    return count if limit is None else min(limit, count) if limit < count else limit
+
+
+def plain(problem: Problem) -> Problem:
+    """Return the problem whose input is already padded, in whatever mode."""
+    if problem.padding_mode == "zeros":
+        return problem
+    sizes = reference.padded_size(problem)
+    geometry = problem.geometry.without_padding()
+    return replace(problem, geometry=geometry, fine_size=sizes, padding_mode="zeros")
+
+
+# -- plans ------------------------------------------------------------------------------------------------------------
+
+
+class Plan:
+    """How one problem is computed on this machine. Readable before it is called.
+
+    problem     what is computed
+    algorithm   the family of kernels, or `reference`
+    why         the choice and its reason, in sentences
+    loops       the loop nest
+    ir, assembly    of the kernels
+    flops       floating-point operations, 2 per multiplication
+    bytes       least traffic: each array once
+    workspace   bytes beside the arrays: packed weights, and each thread's patch and row buffer
+    """
+
+    def __init__(
+        self, problem: Problem, activation: str, slope: float, residual: bool, limit: int | None, tune: bool
+    ) -> None:
+        self.problem = problem
+        self.activation, self.slope, self.residual = activation, slope, residual
+        self._limit, self._tune = limit, tune
+        self._plain = plain(problem)
+        self._reason = why_not(problem)
+        if not self._reason:
+            try:
+                self._engine()
+            except UnsupportedError as error:
+                self._reason = str(error).splitlines()[0]
+        if self._reason and (activation != "none" or residual):
+            raise UnsupportedError(f"no activation or residual without compiled kernels: {self._reason}")
+
+    # -- what it says -------------------------------------------------------------------------------------------------
+
+    @property
+    def algorithm(self) -> str:
+        """The family of kernels, or `reference`."""
+        if self._reason:
+            return "reference"
+        engine = self._engine()
+        return engine.family.name if isinstance(engine, Bound) else "weight gradient"
+
+    @property
+    def why(self) -> str:
+        """The choice and its reason."""
+        if self._reason:
+            return f"the reference, a loop over taps in NumPy, because {self._reason}"
+        return "\n".join(self._sentences())
+
+    @property
+    def loops(self) -> str:
+        """The loop nest, outermost first."""
+        return "for each tap: NumPy" if self._reason else str(self._engine().loops)
+
+    @property
+    def ir(self) -> str:
+        """LLVM IR of the kernels."""
+        return "" if self._reason else "\n".join(code.ir for code in self._engine().all_codes)
+
+    @property
+    def assembly(self) -> str:
+        """The kernels in the assembly of this machine."""
+        return "" if self._reason else "\n".join(code.assembly() for code in self._engine().all_codes)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations: 2 per multiplication."""
+        return 2 * self.problem.multiplications
+
+    @property
+    def bytes(self) -> int:
+        """Least traffic to and from memory: each array once."""
+        problem = self.problem
+        cells = sum(math.prod(s) for s in (problem.fine_shape, problem.coarse_shape, problem.weight_shape))
+        return cells * _item(problem.dtype)
+
+    @property
+    def workspace(self) -> int:
+        """Bytes beside the arrays."""
+        if self._reason:
+            return reference.workspace(self.problem, 8, widens=True)
+        return int(self._engine().workspace) + self._padding_bytes()
+
+    @property
+    def threads(self) -> int:
+        """Threads of the next call."""
+        return use_threads(self._plain, self._limit)
+
+    def __repr__(self) -> str:
+        return f"<Plan {self.problem}: {self.algorithm}>"
+
+    def _padding_bytes(self) -> int:
+        if self.problem.padding_mode == "zeros":
+            return 0
+        return math.prod(self._plain.fine_shape) * _item(self.problem.dtype)
+
+    def _sentences(self) -> list[str]:
+        machine, engine = host(), self._engine()
+        lines = [f"{engine.what}, on {machine.isa} with {machine.vector_bytes}-byte vectors"]
+        lines += engine.sentences
+        if self.problem.padding_mode != "zeros":
+            lines.append(f"padding_mode {self.problem.padding_mode}: a padded copy of {self._padding_bytes():,} bytes")
+        where = {code.origin.split(",")[0].split(" in ")[0] for code in engine.all_codes}
+        lines.append(f"compiled for every size: nothing in the code is of this layer ({' and '.join(sorted(where))})")
+        return lines
+
+    # -- calls --------------------------------------------------------------------------------------------------------
+
+    def pack(self, weight: Any) -> PackedWeight:
+        """Return the weight as the kernels read it, for any number of calls.
+
+        weight  of `problem.weight_shape`, NumPy, torch or DLPack
+        """
+        if self.problem.op == "conv_weight_gradient":
+            raise UnsupportedError("a weight gradient has no weight to pack", repair="plan(x, grad_y)")
+        array = kind_of(weight=weight).host("weight", weight)
+        self._check("weight", array, self.problem.weight_shape)
+        if self._reason:
+            return PackedWeight(None, array.copy())
+        bound = self._engine()
+        array = np.ascontiguousarray(array, _numpy(self.problem.dtype))
+        buffer = bound.new_weights()
+        bound.pack(array.ctypes.data, buffer.ctypes.data)
+        return PackedWeight(bound.weight_key, buffer)
+
+    def __call__(self, x: Any, weight: Any, bias: Any = None, *, residual: Any = None, out: Any = None) -> Any:
+        """Compute.
+
+        x         (batch, channels, *size), or (batch, *size, channels) where the problem's layout is channels_last
+        weight    an array of `problem.weight_shape` or a `PackedWeight`; grad_y, as x, for a weight gradient
+        bias      (out_channels,)
+        residual  as the result, if the plan was made with residual=True
+        out       where to write the result
+        returns   as x; of the kind that x is
+        """
+        kind = kind_of(x=x, bias=bias)
+        problem = self.problem
+        is_last = problem.layout == "channels_last"
+        sides = [problem.coarse_shape, problem.fine_shape]
+        in_shape = sides[0] if problem.op == "conv_transpose" else sides[1]
+        host_x = self._side("x", kind.host("x", x), in_shape)
+        host_bias = None if bias is None else kind.host("bias", bias)
+        if host_bias is not None:
+            self._check("bias", host_bias, (problem.out_channels,))
+        if (residual is not None) != self.residual:
+            raise UnsupportedError(
+                "this plan was made " + ("with" if self.residual else "without") + " a residual",
+                repair=f"plan(…, residual={residual is not None})",
+            )
+        out_shape = sides[1] if problem.op == "conv_transpose" else sides[0]
+        host_residual = None if residual is None else self._side("residual", kind.host("residual", residual), out_shape)
+        if problem.op == "conv_weight_gradient":
+            other: Any = self._side("grad_y", kind.host("grad_y", weight), sides[0])
+        elif isinstance(weight, PackedWeight):
+            other = weight
+        else:
+            other = kind.host("weight", weight)
+            self._check("weight", other, problem.weight_shape)
+        y = self.run(host_x, other, host_bias, host_residual)
+        if is_last and problem.op != "conv_weight_gradient":
+            y = np.moveaxis(y, 1, -1)
+        if out is None:
+            return kind.back(y, x, None)
+        return kind.write(y, out, {"x": x, "weight": None if isinstance(weight, PackedWeight) else weight}, None)
+
+    def run(self, x: Array, other: Any, bias: Array | None = None, residual: Array | None = None) -> Array:
+        """Compute on NumPy arrays, channels first and batched; the result is a view of the problem's layout."""
+        problem = self.problem
+        if self._reason:
+            weight = other.buffer if isinstance(other, PackedWeight) else other
+            return reference.run(problem, x, weight, bias)
+        dtype = _numpy(problem.dtype)
+        x = _fit(x, dtype)
+        if problem.op == "conv_weight_gradient":
+            return self._gradient(x, _fit(other, dtype))
+        if problem.padding_mode != "zeros" and problem.op == "conv":
+            x = reference.pad(x, problem)
+        if problem.padding_mode != "zeros" and problem.op == "conv_transpose":
+            y = reference.fold(self._layer(x, other, None, None), problem)
+            return y if bias is None else y + bias.reshape(-1, *[1] * problem.rank).astype(dtype)
+        return self._layer(x, other, bias, residual)
+
+    def _layer(self, x: Array, other: Any, bias: Array | None, residual: Array | None) -> Array:
+        problem = self._plain
+        weight = other if isinstance(other, PackedWeight) else _fit(other, x.dtype)
+        bound, call = self.call_for(x.strides, None if isinstance(weight, PackedWeight) else weight.strides)
+        y = pool.empty(*_result(problem))
+        is_packed = isinstance(weight, PackedWeight)
+        if is_packed and weight.key != bound.weight_key:
+            raise UnsupportedError("the weight was packed for another layer or machine", repair="plan.pack(weight)")
+        data = weight.buffer if is_packed else weight
+        padded = None if bias is None else bound.padded_bias(bias)
+        other_y = None if residual is None else np.ascontiguousarray(_as_result(residual, problem), y.dtype)
+        call(
+            x.ctypes.data, data.ctypes.data, 0 if padded is None else padded.ctypes.data,
+            0 if other_y is None else other_y.ctypes.data, y.ctypes.data, is_packed,
+        )  # fmt: skip
+        return np.moveaxis(y, -1, 1) if problem.layout == "channels_last" else y
+
+    def _gradient(self, x: Array, grad: Array) -> Array:
+        problem = self.problem
+        if problem.padding_mode != "zeros":
+            x = reference.pad(x, problem)
+        out = np.empty(problem.weight_shape, x.dtype)
+        self._engine().run(x, grad, out)
+        return out
+
+    # -- machine code -------------------------------------------------------------------------------------------------
+
+    def _engine(self, weight_strides: tuple[int, ...] | None = None, is_folded: bool | None = None) -> Any:
+        problem, count = self._plain, self.threads
+        if problem.op == "conv_weight_gradient":
+            machine = host()
+            from twofold.engine.gradient import WeightGradient
+
+            return kept((problem, machine, count), lambda: WeightGradient(problem, machine, count))
+        if weight_strides is None:
+            weight_strides = tuple(math.prod(problem.weight_shape[i + 1 :]) for i in range(problem.rank + 2))
+        if is_folded is None:
+            is_folded = problem.rank > 1 and folded(problem) is not None
+        last = problem.layout == "channels_last"
+        return bound_of(Setting(problem, weight_strides, is_folded, last, count, self.activation, self.residual))
+
+    def call_for(self, strides: tuple[int, ...], weight_strides: tuple[int, ...] | None) -> tuple[Bound, Call]:
+        problem = self._plain
+        item = _item(problem.dtype)
+        is_folded = folds(problem, strides)
+        cells = None if weight_strides is None else tuple(s // item for s in weight_strides)
+        bound: Bound = self._engine(cells, is_folded)
+        return bound, bound.call(five(strides, is_folded), self.slope)
+
+    def _side(self, name: str, array: Array, shape: tuple[int, ...]) -> Array:
+        if self.problem.layout == "channels_last" and array.ndim == len(shape):
+            array = np.moveaxis(array, -1, 1)
+        self._check(name, array, shape)
+        return array
+
+    def _check(self, name: str, array: Array, shape: tuple[int, ...]) -> None:
+        if array.shape != shape:
+            raise GeometryError(
+                f"{name} has shape {array.shape} (channels first), but the plan is for {shape}",
+                repair="a plan for these sizes",
+            )
+
+
+def _result(problem: Problem) -> tuple[tuple[int, ...], Any]:
+    n, channels, *cells = problem.result_shape
+    shape = (n, *cells, channels) if problem.layout == "channels_last" else (n, channels, *cells)
+    return shape, _numpy(problem.dtype)
+
+
+def _as_result(array: Array, problem: Problem) -> Array:
+    return np.moveaxis(array, 1, -1) if problem.layout == "channels_last" else array
+
+
+def _fit(array: Array, dtype: Any) -> Array:
+    # Kernels read any strides, but whole elements, of the machine's own byte order, and strides of whole elements.
+    array = array.astype(dtype, copy=False)
+    if not array.flags.aligned or any(stride % array.itemsize for stride in array.strides):
+        array = array.copy()
+    return array
+
+
+def _item(dtype: str) -> int:
+    return BYTES[SCALARS[dtype][0]] if dtype in SCALARS else 8
+
+
+def _numpy(dtype: str) -> Any:
+    if dtype == "bfloat16":
+        found = sys.modules.get("ml_dtypes")
+        if found is None:
+            raise UnsupportedError("NumPy has no bfloat16", repair="import ml_dtypes, or torch tensors")
+        return np.dtype(found.bfloat16)
+    return np.dtype(dtype)
