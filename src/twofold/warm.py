@@ -21,7 +21,7 @@ __all__ = ["find", "forget", "remember"]
 
 _MOST = 512
 _seen: dict[Hashable, _Warm] = {}
-_PLAIN = (int, str, bool, type(None))
+_PLAIN = (int, str, type(None))  # True is no 1 here: the long way refuses it
 
 
 def find(name: str, x: Any, weight: Any, bias: Any, sizes: Mapping[str, Any], options: Mapping[str, Any]) -> Any:

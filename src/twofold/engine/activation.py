@@ -9,8 +9,8 @@ The last four are one exponential of a number y <= 0, so that nothing overflows:
 
     e^y = 2^n (1 + p(r))     n = round(y / ln 2),  r = y - n ln 2 in [-0.35, 0.35],  p(r) = e^r - 1
 
-No branches and no functions of a library. NaN stays NaN, and infinities give what torch gives: silu and gelu of -inf are
-NaN there, as the product of -inf and 0. Within 4 units in the last place of the true function (tests/engine).
+No branches and no functions of a library. NaN stays NaN, and infinities give what torch gives: silu and gelu of -inf
+are NaN there, as the product of -inf and 0. Within 4 units in the last place of the true function (tests/engine).
 """
 
 from __future__ import annotations
@@ -174,8 +174,8 @@ def _gate(lanes: _Lanes, x: Value, y: Value, rest: Value | None, w: Value | None
     """Write sigmoid or, where w is given, x times it; w is x where x < 0, bounded."""
     p, shifted = _exp(lanes, y, rest)
     power = lanes.add(p, 1.0)
-    # 2^n in two factors, for n may go below the least exponent: half of n, then the rest of it. The product with w comes
-    # first, so that results that are subnormal are rounded once.
+    # 2^n in two factors, for n may go below the least exponent: half of n, then the rest of it. The product with w
+    # comes first, so that results that are subnormal are rounded once.
     kind = lanes.kind
     twice = lanes.bits("add", shifted, 2 * kind.bias - _bits_of(kind))
     one = lanes.bits("lshr", twice, 1)

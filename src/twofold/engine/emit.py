@@ -31,7 +31,7 @@ BYTES = {"float": 4, "double": 8, "i64": 8, "i32": 4, "i16": 2, "half": 2, "bflo
 _SHORT = ("half", "bfloat")
 _SHORT_WORDS = re.compile(r"\b(half|bfloat)\b")
 _CONVERTS_HALF = ("avx512", "avx2", "neon")  # F16C, FCVT
-_SUFFIX = {"float": "f32", "double": "f64", "i64": "i64", "i32": "i32", "i16": "i16", "half": "f16", "bfloat": "bf16", "ptr": "p0"}
+_SUFFIX = {"float": "f32", "double": "f64", "i64": "i64", "i32": "i32", "i16": "i16", "ptr": "p0"}
 
 
 def vector(count: int, scalar: str) -> str:
@@ -248,7 +248,7 @@ class Function:
     def gather(self, type_: str, base: Value, offsets: Value, mask: Value) -> Value:
         """Load each lane from base + its offset in bytes; zero where the mask is not set.
 
-        AVX-512 gathers no 16-bit numbers: the aligned 4 bytes that hold one are on its page, and are loaded in its place.
+        AVX-512 gathers no 16-bit numbers: the aligned 4 bytes that hold one are on its page, and are loaded instead.
         """
         lanes, scalar = _lanes(type_), _scalar(type_)
         pointers = self.let(f"<{lanes} x ptr>", f"getelementptr i8, ptr {base.text}, {offsets.type} {offsets.text}")
@@ -349,9 +349,7 @@ class Function:
         for _ in range(n.bit_length() - 1):
             low = [lane for i in range(half) for lane in (i, n + i)]
             high = [lane + half for lane in low]
-            rows = [
-                self.shuffle(rows[i], rows[i + half], lanes) for i in range(half) for lanes in (low, high)
-            ]
+            rows = [self.shuffle(rows[i], rows[i + half], lanes) for i in range(half) for lanes in (low, high)]
         return rows
 
     # -- flow ---------------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ class _Writer:
         self.wide = BYTES[packer.scalar]
         self.patch = NOW.get(f, f.now, "patch", "ptr")
         self.per_pixel = self.of("pixel")
-        self.is_paired = packer.scalar == "bfloat"  # channels two by two: the partner of a last one is read, and is zero
+        self.is_paired = packer.scalar == "bfloat"  # the channel beside an odd last one is read, and is zero
         self.held: list[Value] = []  # whether a channel of the square exists
         self.side = min(packer.block, f.module.machine.vector_bytes // self.wide)  # of the squares that are transposed
 
@@ -76,7 +76,9 @@ class _Writer:
             here = source + block.index * (self.of("x_c") * self.packer.block)
             self.columns(here, target + block.index * self.of("block"), channels)
 
-    def lines(self, axis: str, source: Value, target: Value, pitch: Value, inner: Callable[[Value, Value], None]) -> None:
+    def lines(
+        self, axis: str, source: Value, target: Value, pitch: Value, inner: Callable[[Value, Value], None]
+    ) -> None:
         # Every cell of every plane of this axis that lies inside of the input.
         f = self.f
         room, first = self.of(f"room_{axis}"), JOB.get(f, f.job, f"first_{axis}")
@@ -146,7 +148,8 @@ class _Writer:
         kind = vector(side, self.packer.source)
         last, apart = channels - 1, self.of("x_c")
         for first in range(0, self.packer.block, side):
-            self.held = [f.compare("slt", f.constant(first + c), channels) for c in range(side)] if self.is_paired else []
+            if self.is_paired:
+                self.held = [f.compare("slt", f.constant(first + c), channels) for c in range(side)]
             starts = [source + f.least(last, first + c) * apart for c in range(side)]
             with f.loop(pixels, step=side) as square:
                 left = pixels - square.index

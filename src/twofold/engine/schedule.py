@@ -508,7 +508,24 @@ class _Planner:
         )  # fmt: skip
 
     def _loops(self) -> str:
-        return ""
+        layer, band = self.layer, self.band
+        cuts = [-(-side.cells // b) for side, b in zip(layer.sides, band, strict=True)]
+        phases = len(self.phases)
+        lines = [
+            f"for each of {-(-layer.batch // self.images)} x {self.images} image(s)",
+            f"for each of {cuts[0]} x {cuts[1]} x {cuts[2]} bands of {band[0]} x {band[1]} x {band[2]} cells"
+            + (f", the same for {phases} phases" if phases > 1 else ""),
+            f"for each of {layer.groups} group(s)" if not layer.depthwise else f"for each {self.block} channels",
+            f"pack the patch: {self.image_bytes:,} bytes an image",
+            f"for each of {len(self.lane_blocks)} block(s) of up to {2 * self.lanes} output channels",
+            "for each row of cells, phase and tile: the micro-kernel",
+            f"    for each of {self.blocks} block(s) of up to {self.block} input channels",
+            f"        for each of up to {max(self.full_taps)} taps",
+            "            for each channel: multiply and add",
+        ]
+        if not self.direct:
+            lines.append("for each finished row: store it in the layout of the result")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
