@@ -145,7 +145,11 @@ def describe_weight_gradient(x: Any, grad_y: Any, kernel_size: Any, options: Map
 def run(call: Call, inputs: dict[str, Any], out: Any = None, out_dtype: Any = None) -> Any:
     """Run a described call; `inputs` are the user's own arrays, which `out` must not overlap."""
     wanted = call.kind.dtype("out_dtype", out_dtype)
-    y = _computed(stored_as(call), call.x, call.other, call.bias, wanted)
+    problem = stored_as(call)
+    into = None if out is None else _suitable(call, out, inputs, wanted)
+    y = _computed(problem, call.x, call.other, call.bias, wanted, into)
+    if into is not None and np.may_share_memory(y, into):
+        return out
     if call.problem.op != "conv_weight_gradient":
         y = _restored(y, call.form, call.problem.layout)
     if out is None:
@@ -153,6 +157,19 @@ def run(call: Call, inputs: dict[str, Any], out: Any = None, out_dtype: Any = No
     if type(kind_of(out=out)) is not type(call.kind):
         raise UnsupportedError("out is of another kind than x", repair="an out of the kind of x")
     return call.kind.write(y, out, inputs, out_dtype)
+
+
+def _suitable(call: Call, out: Any, inputs: dict[str, Any], wanted: Any) -> Array | None:
+    # Whether kernels may write their result where the caller wants it; if not, it is copied there, or refused.
+    problem = call.problem
+    if type(out) is not np.ndarray or call.form != "batched" or problem.op == "conv_weight_gradient":
+        return None
+    arrays = [array for array in (call.x, call.other, call.bias) if array is not None]
+    n, channels, *cells = problem.result_shape
+    shape = (n, *cells, channels) if problem.layout == "channels_last" else (n, channels, *cells)
+    fits = out.shape == shape and out.dtype == engine_dtype(*arrays, wanted=wanted)
+    apart = not any(np.may_share_memory(out, array) for array in inputs.values() if isinstance(array, np.ndarray))
+    return out if fits and apart and out.flags.carray else None
 
 
 def gradients(call: Call, grad_y: Any, y: Any) -> tuple[Any, Any, Any]:
@@ -206,14 +223,16 @@ def engine_dtype(*arrays: Array, wanted: Any = None) -> np.dtype[Any] | None:
     return result if result.name in ("float32", "float64") and result == sum_dtype(result, *dtypes) else None
 
 
-def _computed(problem: Problem, x: Array, other: Array, bias: Array | None, wanted: Any) -> Array:
+def _computed(
+    problem: Problem, x: Array, other: Array, bias: Array | None, wanted: Any, into: Array | None = None
+) -> Array:
     """Run by compiled kernels where they pay, else by the reference, after a look at the memory that it takes."""
     arrays = [array for array in (x, other, bias) if array is not None]
     dtype = engine_dtype(*arrays, wanted=wanted)
     if dtype is not None and problem.multiplications > TINY:
         found = _planned(replace(problem, dtype=dtype.name), arrays, dtype)
         if found is not None:
-            y: Array = found.run(x, other, bias)
+            y: Array = found.run(x, other, bias, None, into)
             return y
     _check_size(problem, arrays, result_dtype(*(array.dtype for array in arrays), out_dtype=wanted))
     return reference.run(problem, x, other, bias, out_dtype=wanted)

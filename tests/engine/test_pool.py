@@ -22,6 +22,13 @@ HUGE = 2 * MIB
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no private mappings: np.empty throughout")
 
 
+def pooled(array):
+    """Say whether it stands on a mapping of the pool."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return isinstance(array.base, pool._Loan)
+
+
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Pool from 2 MiB up, so that these tests are quick."""
@@ -51,7 +58,7 @@ def test_arrays_are_what_numpy_makes(dtype, rows):
     assert (x.shape, x.dtype, x.strides, type(x)) == (like.shape, like.dtype, like.strides, np.ndarray)
     assert x.flags.c_contiguous and x.flags.writeable and x.flags.aligned
     if x.nbytes >= HUGE:
-        assert x.base is not None and address(x) % 64 == 0
+        assert pooled(x) and address(x) % 64 == 0
     x[...] = np.zeros((), x.dtype)
     assert pickle.loads(pickle.dumps(x[:2])).tobytes() == bytes(x[:2].nbytes)
 
@@ -59,13 +66,13 @@ def test_arrays_are_what_numpy_makes(dtype, rows):
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2**40), (1,)])
 def test_small_and_empty_shapes(shape):
     x = pool.empty(shape, np.float64)
-    assert x.shape == shape and x.base is None
+    assert x.shape == shape and not pooled(x)
     assert pool.empty((), f"S{HUGE}").shape == ()
 
 
 def test_objects_and_arrays_in_arrays_are_left_to_numpy():
     x = pool.empty((HUGE // 8,), object)
-    assert x.base is None and x[0] is None and x[-1] is None
+    assert not pooled(x) and x[0] is None and x[-1] is None
     assert pool.empty((HUGE,), np.dtype((np.uint8, 2))).shape == (HUGE, 2)
 
 
@@ -97,7 +104,7 @@ def test_a_mapping_refused_gives_back_what_waits_and_asks_numpy(monkeypatch):
     monkeypatch.setattr(mmap, "mmap", refuse)
     assert pool.kept() == HUGE
     x = pages(4)
-    assert x.base is None and x.nbytes == 4 * HUGE and pool.kept() == 0
+    assert not pooled(x) and x.nbytes == 4 * HUGE and pool.kept() == 0
 
 
 # --- used again -------------------------------------------------------------------------------------------------------
@@ -209,7 +216,7 @@ def test_no_more_is_kept_than_the_bound_and_the_oldest_goes_first(monkeypatch):
         del arrays[0]
         assert pool.kept() <= 10 * MIB
     assert pool.kept() == 5 * HUGE and list(pool._kept) == places[1:]
-    assert pages(6).base is None and pool.kept() == 5 * HUGE  # could never be kept: NumPy's
+    assert not pooled(pages(6)) and pool.kept() == 5 * HUGE  # could never be kept: NumPy's
 
 
 def test_a_bound_that_falls_is_kept_at_the_next_return(monkeypatch):
@@ -226,7 +233,7 @@ def test_a_bound_that_falls_is_kept_at_the_next_return(monkeypatch):
 def test_off_is_off_also_for_what_is_still_out(monkeypatch, word):
     x = pages(2)
     monkeypatch.setenv("TWOFOLD_POOL", word)
-    assert pages(2).base is None
+    assert not pooled(pages(2))
     del x
     assert pool.kept() == 0
 

@@ -50,7 +50,7 @@ class _Writer:
         self.wide = BYTES[packer.scalar]
         self.patch = NOW.get(f, f.now, "patch", "ptr")
         self.per_pixel = self.of("pixel")
-        self.is_paired = packer.scalar == "bfloat"  # the channel beside an odd last one is read, and is zero
+        self.is_whole = packer.scalar == "bfloat"  # all channels of a block are read: those missing are zero
         self.held: list[Value] = []  # whether a channel of the square exists
         self.side = min(packer.block, f.module.machine.vector_bytes // self.wide)  # of the squares that are transposed
 
@@ -121,9 +121,9 @@ class _Writer:
             x = f.load(self.packer.source, source + pixel.index * step + channel.index * self.of("x_c"))
             at = target + (pixel.index * self.packer.block + channel.index) * self.wide
             f.store(self.widen(x), at)
-        if self.is_paired:
-            with f.when(f.compare("ne", channels % 2, 0)), f.loop(pixels) as pixel:
-                at = target + (pixel.index * self.packer.block + channels) * self.wide
+        if self.is_whole:
+            with f.loop(pixels) as pixel, f.loop(f.constant(self.packer.block), start=channels) as channel:
+                at = target + (pixel.index * self.packer.block + channel.index) * self.wide
                 f.store(f.zero(vector(1, self.packer.scalar)), at)
 
     def copy_pixels(self, target: Value, source: Value, pixels: Value, step: Value, channels: Value) -> None:
@@ -148,7 +148,7 @@ class _Writer:
         kind = vector(side, self.packer.source)
         last, apart = channels - 1, self.of("x_c")
         for first in range(0, self.packer.block, side):
-            if self.is_paired:
+            if self.is_whole:
                 self.held = [f.compare("slt", f.constant(first + c), channels) for c in range(side)]
             starts = [source + f.least(last, first + c) * apart for c in range(side)]
             with f.loop(pixels, step=side) as square:
@@ -167,7 +167,7 @@ class _Writer:
                     self.put([f.load_masked(kind, row, mask) for row in rows], there)
 
     def put(self, rows: list[Value], target: Value) -> None:
-        for c, held in list(enumerate(self.held))[1::2]:
+        for c, held in enumerate(self.held):
             rows[c] = self.f.select(held, rows[c], self.f.zero(rows[c].type))
         for i, column in enumerate(self.f.transpose([self.widen(row) for row in rows])):
             self.f.store(column, target + i * self.packer.block * self.wide)

@@ -361,8 +361,18 @@ class Plan:
             return kind.back(y, x, None)
         return kind.write(y, out, {"x": x, "weight": None if isinstance(weight, PackedWeight) else weight}, None)
 
-    def run(self, x: Array, other: Any, bias: Array | None = None, residual: Array | None = None) -> Array:
-        """Compute on NumPy arrays, channels first and batched; the result is a view of the problem's layout."""
+    def run(
+        self,
+        x: Array,
+        other: Any,
+        bias: Array | None = None,
+        residual: Array | None = None,
+        into: Array | None = None,
+    ) -> Array:
+        """Compute on NumPy arrays, channels first and batched; the result is a view of the problem's layout.
+
+        into  memory for the result, contiguous in the problem's layout; another is taken if it does not suit
+        """
         problem = self.problem
         if self._reason:
             weight = other.buffer if isinstance(other, PackedWeight) else other
@@ -376,13 +386,17 @@ class Plan:
         if problem.padding_mode != "zeros" and problem.op == "conv_transpose":
             y = reference.fold(self._layer(x, other, None, None), problem)
             return y if bias is None else y + bias.reshape(-1, *[1] * problem.rank).astype(dtype)
-        return self._layer(x, other, bias, residual)
+        return self._layer(x, other, bias, residual, into)
 
-    def _layer(self, x: Array, other: Any, bias: Array | None, residual: Array | None) -> Array:
+    def _layer(
+        self, x: Array, other: Any, bias: Array | None, residual: Array | None, into: Array | None = None
+    ) -> Array:
         problem = self._plain
         weight = other if isinstance(other, PackedWeight) else _fit(other, x.dtype)
         bound, call = self.call_for(x.strides, None if isinstance(weight, PackedWeight) else weight.strides)
-        y = pool.empty(*_result(problem))
+        shape, dtype = _result(problem)
+        suits = into is not None and into.ctypes.data % (64 if bound.schedule.streams else into.itemsize) == 0
+        y = into if into is not None and suits else pool.empty(shape, dtype)
         is_packed = isinstance(weight, PackedWeight)
         if is_packed and weight.key != bound.weight_key:
             raise UnsupportedError("the weight was packed for another layer or machine", repair="plan.pack(weight)")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["THRESHOLD", "clear", "empty", "kept"]
 
+_ALIGNED = 1 << 20  # bytes from which it pays to look where memory begins
 THRESHOLD = 32 << 20  # bytes; the largest block that glibc keeps (DEFAULT_MMAP_THRESHOLD_MAX, mallopt(3))
 _PAGE = 2 << 20  # a huge one, of x86-64 and of most ARM
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
@@ -45,9 +46,9 @@ _kept: dict[int, _Block] = {}  # by address, the one kept longest first
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Return an array with whatever was in its memory; C order, and aligned to 64 bytes or more from 32 MiB up.
+    """Return an array with whatever was in its memory; C order, and aligned to 64 bytes from 1 MiB up.
 
-    Its base is not None where it is from the pool, so `resize` in place refuses it.
+    Its base is not None from there up, so `resize` in place refuses it.
     raises  MemoryError, in NumPy's words, if the system does not give that much;
             UnsupportedError if TWOFOLD_POOL is neither off nor a number of bytes
 
@@ -57,19 +58,28 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
     if size < THRESHOLD or min(shape, default=0) < 0 or kind.hasobject or kind.subdtype:
-        return np.empty(shape, kind)
+        return _plain(shape, kind, size)
     rounded = -(-size // _PAGE) * _PAGE
     if rounded > _bound():  # it could never be kept
-        return np.empty(shape, kind)
+        return _plain(shape, kind, size)
     block = _taken(rounded)
     if block is None:
         block = _mapped(rounded)
     if block is None:
         clear()  # what waits may be what is missing
-        return np.empty(shape, kind)
+        return _plain(shape, kind, size)
     loan = _Loan(block)
     weakref.finalize(loan, _keep, block).atexit = False
     return np.asarray(loan)[:size].view(kind).reshape(shape)
+
+
+def _plain(shape: tuple[int, ...], kind: np.dtype[Any], size: int) -> NDArray[Any]:
+    # NumPy's memory begins at multiples of 16; stores past the caches want whole vectors.
+    if size < _ALIGNED or min(shape, default=0) < 0 or kind.hasobject or kind.subdtype:
+        return np.empty(shape, kind)
+    raw = np.empty(size + 64, np.uint8)
+    skip = -raw.ctypes.data % 64
+    return raw[skip : skip + size].view(kind).reshape(shape)
 
 
 def kept() -> int:

@@ -34,7 +34,7 @@ __all__ = ["Layer", "Schedule", "schedule"]
 
 Table = npt.NDArray[np.int64]
 _SLACK = 32  # pixels that a tile may reach beyond its row
-_MOST_TAPS = 4_000_000  # in all lists of a schedule
+STREAMED = 4 << 20  # bytes of a result from which tiles store past the caches, to addresses of whole vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ class Schedule:
     block: int
     loops: str
     vectors: tuple[int, ...]
+    streams: bool = False  # whether the result must begin at a multiple of a vector
 
     @property
     def scratch_bytes(self) -> int:
@@ -149,6 +150,8 @@ class _Planner:
             and layer.activation == "none"
             and not layer.residual
         )
+        aligned = self.y_pixel % self.machine.vector_bytes == 0 and self.machine.vector_bytes >= 32
+        self.streams = self.direct and aligned and layer.batch * self.y_image >= STREAMED
         self.pixel = self.block * self.size
         self.band = self._band()
         self.room = [b + s.high - s.low for b, s in zip(self.band, sides, strict=True)]
@@ -291,8 +294,9 @@ class _Planner:
     def _kernel(self, kernel: Tile | Store) -> int:
         return self.kernels.setdefault(kernel, len(self.kernels))
 
-    def _tile(self, rows: int, pixels: int, vectors: int) -> int:
-        return self._kernel(Tile(rows, pixels, vectors, self.block, self.layer.scalar, self.layer.depthwise))
+    def _tile(self, rows: int, pixels: int, vectors: int, streams: bool) -> int:
+        layer = self.layer
+        return self._kernel(Tile(rows, pixels, vectors, self.block, layer.scalar, layer.depthwise, streams))
 
     def _row_tiles(self, runs: Sequence[Run], length: int, vectors: int, indirect: bool) -> tuple[float, list[_Span]]:
         """Cover a row of cells by tiles, split into runs of equal taps where that costs less."""
@@ -413,7 +417,7 @@ class _Planner:
                     target, pitch, dst_row = NOW.offset("y"), step * self.y_pixel, side_h.step_out * self.y_pitch[1]
                 blocks_taps = self.full_taps[number] * self.held * lanes_bytes
                 entries.append((
-                    self._tile(rows, span.pixels, block.vectors), image, taps * 16, count,
+                    self._tile(rows, span.pixels, block.vectors, self.streams and not indirect), image, taps * 16, count,
                     base_in + span.at * self.pixel, self.pitch[1], block.at + starts[number], blocks_taps,
                     block.first * self.size, target, dst, pitch, dst_row, 0, 0, 0,
                 ))  # fmt: skip
@@ -504,7 +508,7 @@ class _Planner:
             weight_bytes=groups * self.group_bytes, bias_lanes=groups * padded, bias_index=index,
             patch_bytes=_round(self.images * self.image_bytes + self._tail(), 64),
             rows_bytes=_round(2 * self.row_bytes, 64), block=self.block, loops=self._loops(),
-            vectors=tuple(sorted({b.vectors for b in self.lane_blocks})),
+            vectors=tuple(sorted({b.vectors for b in self.lane_blocks})), streams=self.streams,
         )  # fmt: skip
 
     def _loops(self) -> str:
