@@ -64,6 +64,10 @@ conv n2 ci20 co70 i7x9 k3 p1 f64
 conv n2 g40 ci40 co40 i10x11 k3 p1 f64 nhwc
 conv_transpose n2 ci12 co3 i9x10 k4 s2 p1 f64
 conv_transpose ci20 co36 i6x7 k4 s2 p1 f64 nhwc
+conv n2 g2 ci6 co8 i5x4x6x7 k2x3x2x3 s1x2x1x1 p1
+conv g2 ci4 co4 i3x4x3x4x5 k2 p1 flip nhwc
+conv_transpose n2 g2 ci4 co6 i3x2x4x3 k3x2x2x3 s2x1x2x1 p1x0x0x1 flip
+conv_transpose ci3 co5 i3x4x5x3 k2x3x2x2 s3x2x1x2 nhwc f64
 """.strip().splitlines()
 
 

@@ -174,7 +174,7 @@ def test_batch_neighbours_and_threads_leave_the_bits_alone():
 def test_nothing_beyond_the_arrays_is_touched(end):
     for text in TABLE:
         problem = Problem.parse(text)
-        if problem.padding_mode != "zeros":
+        if problem.padding_mode != "zeros" or problem.rank > 3:  # those are padded or stacked copies
             continue
         x, weight, bias = arrays(problem)
         want = reference.run(problem, x, weight, bias)
@@ -225,7 +225,7 @@ def test_neon_objects_are_emitted():
     seen = set()
     for text in TABLE[::3]:
         problem = Problem.parse(text)
-        if problem.padding_mode != "zeros":
+        if problem.padding_mode != "zeros" or problem.rank > 3:
             continue
         layer = plans._layer(plans.Setting(problem, _strides(problem), False, problem.layout == "channels_last", 1))
         family = families.choose(layer, neon)

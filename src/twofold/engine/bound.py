@@ -23,6 +23,7 @@ import numpy.typing as npt
 from twofold.engine import binary, driver, families, threads
 from twofold.engine.emit import BYTES, Module
 from twofold.engine.machine import Machine
+from twofold.engine.pairs import PairWeights
 from twofold.engine.patch import Packer
 from twofold.engine.records import ENTRY, LAUNCH
 from twofold.engine.schedule import Layer
@@ -68,7 +69,7 @@ class Bound:
         self.codes = [code_of(kernel, machine) for kernel in plan.kernels]
         self.driver = code_of(_Driver(), machine)
         self.work = self.driver.address(driver.NAME)
-        packer = WeightPacker(layer.source, layer.scalar)
+        packer = PairWeights() if plan.stored == "bfloat" else WeightPacker(layer.source, layer.scalar)
         self.weights_code = code_of(packer, machine)
         self.pack_work = self.weights_code.address(packer.name)
         self.pack_threads = count if plan.weight_bytes > _SHARED else 1
@@ -91,7 +92,8 @@ class Bound:
         plan.program[:, op] = addresses[plan.program[:, op]]
         plan.program[:, taps] += plan.taps.ctypes.data
         plan.pieces[:, 4] += plan.sources.ctypes.data
-        self._residues = [np.array(side.residues, np.int64) for side in self.layer.sides]
+        listed = plan.residues or [side.residues for side in self.layer.sides]
+        self._residues = [np.array(residues, np.int64) for residues in listed]
         self._template = np.zeros(len(LAUNCH.fields), np.int64)
         fixed = plan.fixed | {
             "chunk": 1,
@@ -192,7 +194,8 @@ class Bound:
         code = None
         way = self.family.reads(self.layer, strides)
         if way is not None:
-            packer = Packer(way, self.schedule.block, self.layer.source, self.layer.scalar)
+            stored = self.schedule.stored or self.layer.scalar
+            packer = Packer(way, self.schedule.block, self.layer.source, stored)
             code = code_of(packer, self.machine)
             template[_AT["pack"]] = code.address(packer.name)
         return Call(self, template, code)

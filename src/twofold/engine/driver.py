@@ -39,8 +39,7 @@ def _job(f: Function, now: Value, number: Value) -> None:
     per_block, images = LAUNCH.get(f, f.launch, "per_block"), LAUNCH.get(f, f.launch, "images")
     block, line = number // per_block, number % per_block
     job = LAUNCH.get(f, f.launch, "jobs", "ptr") + line * JOB.bytes
-    image = block * images
-    here = f.least(images, LAUNCH.get(f, f.launch, "batch") - image)
+    image = f.least(block * images, LAUNCH.get(f, f.launch, "batch") - images)  # the last block reaches back
     group = JOB.get(f, job, "group")
     x = LAUNCH.get(f, f.launch, "x", "ptr") + image * LAUNCH.get(f, f.launch, "x_n")
     x = x + group * LAUNCH.get(f, f.launch, "x_c")
@@ -56,11 +55,10 @@ def _job(f: Function, now: Value, number: Value) -> None:
         NOW.put(f, now, field, LAUNCH.get(f, f.launch, field, "ptr") + JOB.get(f, job, field))
     for field in ("blocks", "last"):
         NOW.put(f, now, field, JOB.get(f, job, field))
-    NOW.put(f, now, "images", here)
+    NOW.put(f, now, "images", images)
     with f.when(f.compare("ne", JOB.get(f, job, "packs"), 0)):
         f.call(LAUNCH.get(f, f.launch, "pack", "ptr"), f.launch, now, job, x)
     program = LAUNCH.get(f, f.launch, "program", "ptr")
     with f.loop(JOB.get(f, job, "stop"), start=JOB.get(f, job, "start")) as at:
         entry = program + at.index * ENTRY.bytes
-        with f.when(f.compare("slt", ENTRY.get(f, entry, "image"), here)):
-            f.call(ENTRY.get(f, entry, "op", "ptr"), now, entry)
+        f.call(ENTRY.get(f, entry, "op", "ptr"), now, entry)

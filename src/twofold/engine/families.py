@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from twofold.engine import schedule
+from twofold.engine import schedule, single
 from twofold.engine.emit import BYTES
 from twofold.engine.machine import Machine
 from twofold.engine.schedule import Layer, Schedule
@@ -42,6 +42,14 @@ FAMILIES: tuple[Family, ...] = (
         schedule.schedule,
         lambda layer, machine: True,
         lambda layer, machine: 1.0,
+        _reads_patch,
+    ),
+    Family(
+        "single",
+        "register tiles of images x output channels, since every image is one cell",
+        single.schedule,
+        single.fits,
+        lambda layer, machine: 0.5,
         _reads_patch,
     ),
 )

@@ -20,13 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from twofold import reference
-from twofold.arrays import kind_of, shape_of
+from twofold.arrays import kind_of
 from twofold.engine import pool, threads
 from twofold.engine.activation import ACTIVATIONS
 from twofold.engine.bound import Bound, Call
 from twofold.engine.emit import BYTES
 from twofold.engine.lower import folded, lower
-from twofold.engine.machine import Machine, host
+from twofold.engine.machine import host
+from twofold.engine.outer import INNER, Outer, gradient
 from twofold.engine.schedule import Layer
 from twofold.errors import GeometryError, UnsupportedError
 from twofold.geometry import Problem
@@ -60,12 +61,13 @@ class PackedWeight:
     """A weight in the order in which the kernels of a plan read it. Made by `Plan.pack`, for that plan and its equals."""
 
     key: Hashable
-    buffer: Array
+    buffer: Any  # an array, or a list of packed weights
 
     @property
     def nbytes(self) -> int:
         """Bytes that it holds."""
-        return int(self.buffer.nbytes)
+        parts = self.buffer if isinstance(self.buffer, list) else [self.buffer]
+        return sum(int(part.nbytes) for part in parts if part is not None)
 
 
 def plan(
@@ -109,8 +111,6 @@ def why_not(problem: Problem) -> str:
         return f"more than {_MOST_TAPS} taps"
     if problem.op == "conv_weight_gradient":
         return "weight gradients have no kernels yet"
-    if problem.rank > 3:
-        return "more than 3 spatial axes"
     return ""
 
 
@@ -149,8 +149,9 @@ def _layer(setting: Setting) -> Layer:
     first = outputs if problem.op == "conv" else inputs  # what the first axis of the weight counts, in a group
     outs, ins = strides[:2] if problem.op == "conv" else (strides[1], strides[0])
     missing = 3 - problem.rank
+    last = setting.last or math.prod(problem.out_size) == 1  # then both layouts are one
     return Layer(
-        sides, problem.batch, groups, inputs, outputs, scalar, source, source, setting.last, (outs, ins),
+        sides, problem.batch, groups, inputs, outputs, scalar, source, source, last, (outs, ins),
         first * strides[0], (1,) * missing + layer.kernel_size, (0,) * missing + strides[2:], problem.flip,
         setting.activation, setting.residual,
     )  # fmt: skip
@@ -220,13 +221,21 @@ class Plan:
         self._limit, self._tune = limit, tune
         self._plain = plain(problem)
         self._reason = why_not(problem)
+        self._outer: Outer | None = None
+        if problem.rank > INNER and (activation != "none" or residual):
+            raise UnsupportedError("no activation or residual with more than 3 spatial axes", repair="a second pass")
         if not self._reason:
             try:
+                if problem.rank > INNER and problem.op != "conv_weight_gradient":
+                    self._outer = Outer(self._plain, self._same)
                 self._engine()
             except UnsupportedError as error:
                 self._reason = str(error).splitlines()[0]
         if self._reason and (activation != "none" or residual):
             raise UnsupportedError(f"no activation or residual without compiled kernels: {self._reason}")
+
+    def _same(self, problem: Problem) -> Plan:
+        return Plan(problem, "none", 0.0, False, self._limit, self._tune)
 
     # -- what it says -------------------------------------------------------------------------------------------------
 
@@ -277,7 +286,8 @@ class Plan:
         """Bytes beside the arrays."""
         if self._reason:
             return reference.workspace(self.problem, 8, widens=True)
-        return int(self._engine().workspace) + self._padding_bytes()
+        stack = self._outer.stack_bytes if self._outer else 0
+        return int(self._engine().workspace) + self._padding_bytes() + stack
 
     @property
     def threads(self) -> int:
@@ -296,6 +306,9 @@ class Plan:
         machine, engine = host(), self._engine()
         lines = [f"{engine.what}, on {machine.isa} with {machine.vector_bytes}-byte vectors"]
         lines += engine.sentences
+        if self.problem.rank > INNER:
+            outer = self.problem.rank - INNER
+            lines.append(f"the first {outer} of {self.problem.rank} axes folded: the cells their taps meet are stacked")
         if self.problem.padding_mode != "zeros":
             lines.append(f"padding_mode {self.problem.padding_mode}: a padded copy of {self._padding_bytes():,} bytes")
         where = {code.origin.split(",")[0].split(" in ")[0] for code in engine.all_codes}
@@ -315,6 +328,8 @@ class Plan:
         self._check("weight", array, self.problem.weight_shape)
         if self._reason:
             return PackedWeight(None, array.copy())
+        if self._outer:
+            return PackedWeight(self._outer_key, self._outer.pack(_fit(array, _numpy(self.problem.dtype))))
         bound = self._engine()
         array = np.ascontiguousarray(array, _numpy(self.problem.dtype))
         buffer = bound.new_weights()
@@ -393,6 +408,8 @@ class Plan:
     ) -> Array:
         problem = self._plain
         weight = other if isinstance(other, PackedWeight) else _fit(other, x.dtype)
+        if self._outer is not None:
+            return self._folded(self._outer, x, weight, bias)
         bound, call = self.call_for(x.strides, None if isinstance(weight, PackedWeight) else weight.strides)
         shape, dtype = _result(problem)
         suits = into is not None and into.ctypes.data % (64 if bound.schedule.streams else into.itemsize) == 0
@@ -409,22 +426,44 @@ class Plan:
         )  # fmt: skip
         return np.moveaxis(y, -1, 1) if problem.layout == "channels_last" else y
 
+    @property
+    def _outer_key(self) -> Hashable:
+        return "outer", self._plain.op, self._plain.geometry, self._plain.flip
+
+    def _folded(self, outer: Outer, x: Array, weight: Any, bias: Array | None) -> Array:
+        if isinstance(weight, PackedWeight) and weight.key != self._outer_key:
+            raise UnsupportedError("the weight was packed for another layer or machine", repair="plan.pack(weight)")
+        packed = weight.buffer if isinstance(weight, PackedWeight) else outer.pack(weight)
+        y = pool.empty(*_result(self._plain))
+        view = np.moveaxis(y, -1, 1) if self._plain.layout == "channels_last" else y
+        outer.run(x, packed, bias, view)
+        return view
+
     def _gradient(self, x: Array, grad: Array) -> Array:
         problem = self.problem
         if problem.padding_mode != "zeros":
             x = reference.pad(x, problem)
         out = np.empty(problem.weight_shape, x.dtype)
-        self._engine().run(x, grad, out)
+        if problem.rank > INNER:
+            gradient(self._plain, x, grad, out, self._same)
+        else:
+            self._engine().run(x, grad, out)
         return out
 
     # -- machine code -------------------------------------------------------------------------------------------------
 
     def _engine(self, weight_strides: tuple[int, ...] | None = None, is_folded: bool | None = None) -> Any:
         problem, count = self._plain, self.threads
+        if self._outer is not None:
+            return next(inner for inner in self._outer.plans if inner is not None)._engine()
         if problem.op == "conv_weight_gradient":
             machine = host()
             from twofold.engine.gradient import WeightGradient
 
+            if problem.rank > INNER:  # every image is a position; that of one will do to tell of
+                cut, layer = problem.rank - INNER, problem.geometry
+                sizes = {"fine_size": problem.fine_size[cut:], "coarse_size": problem.coarse_size[cut:]}
+                problem = replace(problem, geometry=replace(layer, axes=layer.axes[cut:]), **sizes)
             return kept((problem, machine, count), lambda: WeightGradient(problem, machine, count))
         if weight_strides is None:
             weight_strides = tuple(math.prod(problem.weight_shape[i + 1 :]) for i in range(problem.rank + 2))

@@ -26,11 +26,12 @@ from twofold.engine.emit import BYTES
 from twofold.engine.lower import Line, Run, Side
 from twofold.engine.machine import Machine
 from twofold.engine.micro import Tile, tiles
+from twofold.engine.pairs import AMX_BLOCK, AmxTile, amx_tiles, has_amx
 from twofold.engine.records import ENTRY, JOB, NOW
 from twofold.engine.store import Store
 from twofold.engine.weights import PIECE
 
-__all__ = ["Layer", "Schedule", "schedule"]
+__all__ = ["STREAMED", "Lanes", "Layer", "Planner", "Schedule", "balanced", "schedule"]
 
 Table = npt.NDArray[np.int64]
 _SLACK = 32  # pixels that a tile may reach beyond its row
@@ -68,7 +69,7 @@ class Layer:
 class Schedule:
     """The tables, and the numbers of the launch record that they fix."""
 
-    kernels: list[Tile | Store]  # what entries name by number, to be replaced by addresses
+    kernels: list[Tile | AmxTile | Store]  # what entries name by number, to be replaced by addresses
     program: Table
     jobs: Table
     pieces: Table
@@ -83,7 +84,9 @@ class Schedule:
     block: int
     loops: str
     vectors: tuple[int, ...]
+    stored: str = ""  # type of the patch where it is not that of the sums: bfloat, in pairs
     streams: bool = False  # whether the result must begin at a multiple of a vector
+    residues: list[tuple[int, ...]] | None = None  # of the planes of each axis, if not those of the layer's sides
 
     @property
     def scratch_bytes(self) -> int:
@@ -93,11 +96,11 @@ class Schedule:
 
 def schedule(layer: Layer, machine: Machine, threads: int = 1) -> Schedule:
     """Cut a layer into jobs and write their programs."""
-    return _Planner(layer, machine, threads).result()
+    return Planner(layer, machine, threads).result()
 
 
 @dataclass(frozen=True, slots=True)
-class _Lanes:
+class Lanes:
     """A block of outputs that are summed side by side."""
 
     first: int
@@ -106,22 +109,28 @@ class _Lanes:
     at: int  # where in the packed weights of a group its pieces begin, in bytes
 
 
-class _Planner:
+class Planner:
+    """Writes the tables of a layer. Other kinds of layers are subclasses that place pixels elsewhere."""
+
     def __init__(self, layer: Layer, machine: Machine, threads: int) -> None:
         self.layer, self.machine, self.threads = layer, machine, threads
         self.size = BYTES[layer.scalar]
         self.lanes = machine.vector_bytes // self.size
         self.target_size = BYTES[layer.target]
-        self.tiles = tiles(machine, layer.scalar)
+        self.is_paired = layer.source == "bfloat" and not layer.depthwise and layer.inputs >= 8 and has_amx(machine)
+        self.stored = "bfloat" if self.is_paired else layer.scalar
+        self.tiles = amx_tiles() if self.is_paired else tiles(machine, layer.scalar)
         if layer.depthwise:
             self.block = self.lanes if machine.vector_bytes == 64 else 2 * self.lanes
             self.channels = layer.groups
         else:
-            self.block = 1 if layer.inputs == 1 else 4 if layer.inputs <= 4 else 16
+            self.block = 1 if layer.inputs == 1 else 4 if layer.inputs <= 4 else AMX_BLOCK if self.is_paired else 16
             self.channels = layer.inputs
         self.blocks = -(-self.channels // self.block)
         self.held = 1 if layer.depthwise else min(self.channels, self.block)
-        self.kernels: dict[Tile | Store, int] = {}
+        if self.is_paired:
+            self.held = AMX_BLOCK // 2  # pairs of channels, each as wide as a sum
+        self.kernels: dict[Tile | AmxTile | Store, int] = {}
         self.tap_tables: dict[object, tuple[int, int]] = {}
         self.tap_rows: list[Table] = []
         self.tap_count = 0
@@ -152,10 +161,10 @@ class _Planner:
         )
         aligned = self.y_pixel % self.machine.vector_bytes == 0 and self.machine.vector_bytes >= 32
         self.streams = self.direct and aligned and layer.batch * self.y_image >= STREAMED
-        self.pixel = self.block * self.size
+        self.pixel = self.block * BYTES[self.stored]
         self.band = self._band()
         self.room = [b + s.high - s.low for b, s in zip(self.band, sides, strict=True)]
-        planes = [len(side.residues) for side in sides]
+        self.planes = planes = [len(side.residues) for side in sides]
         self.pitch = [0, 0, self.pixel]
         self.pitch[1] = planes[2] * self.room[2] * self.pixel
         self.pitch[0] = planes[1] * self.room[1] * self.pitch[1]
@@ -163,6 +172,7 @@ class _Planner:
         self.job_blocks = 1 if layer.depthwise else self.blocks
         self.image_bytes = self.job_blocks * self.block_bytes
         self.images = self._images()
+        self.patch_size = self.images * self.image_bytes + self._tail()
         lanes_bytes = 2 * self.lanes * self.size
         columns = self.band[2] * sides[2].step_out + _SLACK * sides[2].step_out
         self.row_bytes = columns * lanes_bytes
@@ -214,14 +224,14 @@ class _Planner:
             return 1
         most = max(1, self._budget() // max(self.image_bytes, 1))
         share = -(-self.layer.batch // (2 * self.threads if self.threads > 1 else 1))
-        return max(1, min(most, share, self.layer.batch, 16))
+        return balanced(self.layer.batch, max(1, min(most, share, 16)))
 
     # -- weights ------------------------------------------------------------------------------------------------------
 
     def _lane_blocks(self) -> None:
         layer = self.layer
         self.full_taps = [math.prod(len(line.taps) for line in phase) for phase in self.phases]
-        self.lane_blocks: list[_Lanes] = []
+        self.lane_blocks: list[Lanes] = []
         outs, at, first = (layer.groups if layer.depthwise else layer.outputs), 0, 0
         width = self.block if layer.depthwise else 2 * self.lanes
         while first < outs:
@@ -229,7 +239,7 @@ class _Planner:
             vectors = width // self.lanes
             if not layer.depthwise and count <= self.lanes:
                 vectors = 1
-            self.lane_blocks.append(_Lanes(first, count, vectors, at))
+            self.lane_blocks.append(Lanes(first, count, vectors, at))
             at += sum(self._piece_bytes(taps, vectors) for taps in self.full_taps)
             first += count
         self.group_bytes = at
@@ -278,9 +288,7 @@ class _Planner:
         if key not in self.tap_tables:
             patch, index = np.zeros(1, np.int64), np.zeros(1, np.int64)
             for axis, (line, (first, last)) in enumerate(zip(self.phases[number], runs, strict=True)):
-                side = self.layer.sides[axis]
-                plane = np.array(line.planes[first:last], np.int64) * self.room[axis]
-                cell = plane + np.array(line.shifts[first:last], np.int64) - side.low
+                cell = self._patch_cells(axis, line, first, last)
                 patch = (patch[:, None] + cell[None] * self.pitch[axis]).ravel()
                 index = (index[:, None] * len(line.taps) + np.arange(first, last)[None]).ravel()
             weights = index * (self.held * vectors * self.lanes * self.size)
@@ -289,13 +297,20 @@ class _Planner:
             self.tap_count += len(patch)
         return self.tap_tables[key]
 
+    def _patch_cells(self, axis: int, line: Line, first: int, last: int) -> Table:
+        # Where in the patch the taps of a cell stand, from where the cell itself stands.
+        plane = np.array(line.planes[first:last], np.int64) * self.room[axis]
+        return plane + np.array(line.shifts[first:last], np.int64) - self.layer.sides[axis].low
+
     # -- programs -----------------------------------------------------------------------------------------------------
 
-    def _kernel(self, kernel: Tile | Store) -> int:
+    def _kernel(self, kernel: Tile | AmxTile | Store) -> int:
         return self.kernels.setdefault(kernel, len(self.kernels))
 
     def _tile(self, rows: int, pixels: int, vectors: int, streams: bool) -> int:
         layer = self.layer
+        if self.is_paired:
+            return self._kernel(AmxTile(rows, pixels, vectors))
         return self._kernel(Tile(rows, pixels, vectors, self.block, layer.scalar, layer.depthwise, streams))
 
     def _row_tiles(self, runs: Sequence[Run], length: int, vectors: int, indirect: bool) -> tuple[float, list[_Span]]:
@@ -356,7 +371,7 @@ class _Planner:
             if runs:
                 yield number, line, runs
 
-    def _program(self, at: tuple[int, ...], stop: tuple[int, ...], block: _Lanes) -> list[tuple[int, ...]]:
+    def _program(self, at: tuple[int, ...], stop: tuple[int, ...], block: Lanes) -> list[tuple[int, ...]]:
         """Write the entries of a band for one block of lanes; offsets of y are relative to the band."""
         layer = self.layer
         indirect = not (self.direct and block.count == block.vectors * self.lanes)
@@ -456,7 +471,7 @@ class _Planner:
                     length += len(table)
                     entries.append(table)
                 start, end = programs[key, chunk]
-                first = [p + s.low for p, s in zip(place, sides, strict=True)]
+                first = self._first(place)
                 y = sum(p * s.step_out * pitch for p, s, pitch in zip(place, sides, self.y_pitch, strict=True))
                 for group in range(1 if layer.depthwise else layer.groups):
                     if layer.depthwise:
@@ -472,10 +487,25 @@ class _Planner:
         pieces, sources = self._pieces()
         return self._finished(np.concatenate(entries), np.array(jobs, np.int64), pieces, sources)
 
+    def _first(self, place: tuple[int, ...]) -> list[int]:
+        return [cell + side.low for cell, side in zip(place, self.layer.sides, strict=True)]
+
+    def _residues(self) -> list[tuple[int, ...]]:
+        return [side.residues for side in self.layer.sides]
+
+    def _zero(self) -> int:
+        """Return the number of a row of the lists of taps that is all zero."""
+        key = "zero"
+        if key not in self.tap_tables:
+            self.tap_tables[key] = (self.tap_count, 1)
+            self.tap_rows.append(np.zeros((1, 2), np.int64))
+            self.tap_count += 1
+        return self.tap_tables[key][0]
+
     def _class(self, axis: int, first: int, stop: int) -> object:
         return tuple((n, tuple(runs)) for n, _, runs in self._lines_of(axis, first, stop))
 
-    def _chunks(self, bands: int) -> list[list[_Lanes]]:
+    def _chunks(self, bands: int) -> list[list[Lanes]]:
         # Output channels are split only where there are too few bands for the threads.
         if self.layer.depthwise:
             return [[block] for block in self.lane_blocks]
@@ -497,7 +527,7 @@ class _Planner:
         for i, axis in enumerate("dhw"):
             side = sides[i]
             fixed |= {f"size_{axis}": side.in_size, f"step_{axis}": side.step_in, f"room_{axis}": self.room[i],
-                      f"planes_{axis}": len(side.residues)}  # fmt: skip
+                      f"planes_{axis}": self.planes[i]}  # fmt: skip
         groups = 1 if layer.depthwise else layer.groups
         index = np.concatenate([np.arange(b.count) + b.first for b in self.lane_blocks])
         padded = self._padded()
@@ -506,8 +536,8 @@ class _Planner:
             kernels=list(self.kernels), program=program, jobs=jobs, pieces=pieces,
             taps=np.concatenate([*self.tap_rows, np.zeros((1, 2), np.int64)]), sources=sources, fixed=fixed,
             weight_bytes=groups * self.group_bytes, bias_lanes=groups * padded, bias_index=index,
-            patch_bytes=_round(self.images * self.image_bytes + self._tail(), 64),
-            rows_bytes=_round(2 * self.row_bytes, 64), block=self.block, loops=self._loops(),
+            patch_bytes=_round(self.patch_size, 64), residues=self._residues(),
+            rows_bytes=_round(2 * self.row_bytes, 64), block=self.block, loops=self._loops(), stored=self.stored,
             vectors=tuple(sorted({b.vectors for b in self.lane_blocks})), streams=self.streams,
         )  # fmt: skip
 
@@ -538,6 +568,11 @@ class _Span:
     pixels: int
     first: int
     last: int
+
+
+def balanced(cells: int, most: int) -> int:
+    """Return the size of blocks of at most `most` that cover so many cells with the least overlap."""
+    return -(-cells // -(-cells // most))
 
 
 def _round(n: int, step: int) -> int:
