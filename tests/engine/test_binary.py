@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from twofold.engine import binary, machine
+from twofold.engine import binary, cache, machine
 from twofold.errors import UnsupportedError
 
 INT = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
@@ -202,7 +202,7 @@ def test_a_function_that_writes_the_ir_is_called_to_compile_only(again):
 CORRUPT = r"""
 import ctypes, hashlib, os, random, struct
 from pathlib import Path
-from twofold.engine import binary, machine
+from twofold.engine import binary, cache, machine
 
 folder, draw, m = Path(os.environ["TWOFOLD_CACHE"]), random.Random(20), machine.host()
 INT = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
@@ -236,7 +236,7 @@ def long(raw):
 def same_sum(raw):  # an object that LLVM must refuse, under a header that is right
     payload = draw.choice((b"f\0" + draw.randbytes(300), raw[84:-200], b"\xff\0", raw[84:].replace(b"f\0", b"g\0", 1)))
     digest = hashlib.sha256(payload).digest()
-    return binary._HEADER.pack(b"twofold\n", 1, raw[12:44], len(payload), digest) + payload
+    return cache._HEADER.pack(b"twofold\n", 1, raw[12:44], len(payload), digest) + payload
 
 kinds = [flip, header_flip, long, same_sum, lambda raw: raw[: draw.randrange(len(raw))],
          lambda raw: draw.randbytes(draw.randrange(2000)), lambda raw: other, lambda raw: b"",
@@ -289,10 +289,10 @@ def test_a_directory_that_others_may_write_is_not_used(again, folder, mode):
     assert again()
     folder.chmod(mode)
     assert again() and again()
-    seen = binary.info()
-    assert not seen.usable and "others may write to it" in seen.reason and binary.clear() == 0
+    seen = cache.info()
+    assert not seen.usable and "others may write to it" in seen.reason and cache.clear() == 0
     folder.chmod(0o755)
-    assert not again() and binary.info().usable
+    assert not again() and cache.info().usable
 
 
 @POSIX
@@ -300,7 +300,7 @@ def test_nothing_of_another_user_is_taken(again, folder, monkeypatch):
     assert again()
     with monkeypatch.context() as patch:
         patch.setattr(os, "geteuid", lambda: 12345)
-        assert again() and again() and "another user" in binary.info().reason
+        assert again() and again() and "another user" in cache.info().reason
     assert not again()
     real = os.fstat
     with monkeypatch.context() as patch:  # the file alone
@@ -319,7 +319,7 @@ def test_a_symlink_in_the_place_of_the_directory_is_not_used(again, folder):
     assert again()
     folder.rename(folder.parent / "elsewhere")
     folder.symlink_to(folder.parent / "elsewhere")
-    assert again() and again() and "symbolic link" in binary.info().reason and binary.clear() == 0
+    assert again() and again() and "symbolic link" in cache.info().reason and cache.clear() == 0
     assert len(files(folder.parent / "elsewhere")) == 1
 
 
@@ -333,17 +333,17 @@ def test_a_directory_below_one_that_everybody_may_write_is_not_used(again, folde
             place.parent.symlink_to(shared / "mine")
         shared.chmod(0o777)
         assert again(), place
-        assert again() and "everybody may write" in binary.info().reason
+        assert again() and "everybody may write" in cache.info().reason
         shared.chmod(0o1777)
-        assert binary.info().usable
+        assert cache.info().usable
     assert again() and not again()
 
 
 def test_a_file_in_the_place_of_the_directory_or_above_it_only_costs_a_compilation(again, folder, monkeypatch):
     folder.write_text("mine")
-    assert again() and again() and "is not a directory" in binary.info().reason and binary.clear() == 0
+    assert again() and again() and "is not a directory" in cache.info().reason and cache.clear() == 0
     monkeypatch.setenv("TWOFOLD_CACHE", str(folder / "deeper"))
-    assert again() and again() and not binary.info().usable and folder.read_text() == "mine"
+    assert again() and again() and not cache.info().usable and folder.read_text() == "mine"
 
 
 @pytest.mark.parametrize("wish", ["x" * 5000, "~nobody-of-this-name/x", "loop/code", "\udcff"])
@@ -352,7 +352,7 @@ def test_a_directory_that_cannot_be_only_costs_a_compilation(again, folder, monk
     monkeypatch.chdir(folder.parent)
     monkeypatch.setenv("TWOFOLD_CACHE", wish)
     assert again()
-    seen = binary.info()
+    seen = cache.info()
     assert seen.usable == (wish == "\udcff") and (not seen.usable) == bool(seen.reason)
 
 
@@ -365,7 +365,7 @@ def test_a_full_or_unwritable_disk_only_costs_a_compilation(again, folder, monke
     with monkeypatch.context() as patch:
         if step == "write":  # a disk that fills up while the file is written
             real = open
-            patch.setattr(binary, "open", lambda fd, mode: Full(real(fd, mode), fail), raising=False)
+            patch.setattr(cache, "open", lambda fd, mode: Full(real(fd, mode), fail), raising=False)
         elif step == "mkdir":
             patch.setattr(Path, "mkdir", fail)
         else:
@@ -391,7 +391,7 @@ def test_a_directory_that_may_not_be_written_is_still_read(again, folder, monkey
     assert again()
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     monkeypatch.setattr(os, "replace", lambda *paths: (_ for _ in ()).throw(OSError(errno.EROFS, "read-only")))
-    seen = binary.info()
+    seen = cache.info()
     assert seen.usable and "nothing new is kept" in seen.reason and seen.files == 1
     assert not again() and again(number=7) and again(number=7)
 
@@ -419,7 +419,7 @@ def test_the_directory_is_where_the_platform_keeps_such_things(monkeypatch, plat
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", platform)
-    assert binary.info().path == Path(expected)
+    assert cache.info().path == Path(expected)
 
 
 @pytest.mark.parametrize("word", ["off", "OFF"])
@@ -427,28 +427,28 @@ def test_off_keeps_and_takes_nothing(again, folder, monkeypatch, word):
     assert again()
     monkeypatch.chdir(folder.parent)
     monkeypatch.setenv("TWOFOLD_CACHE", word)
-    assert again() and again() and binary.clear() == 0
-    assert binary.info() == binary.CacheInfo(None, 0, 0, binary.LIMIT, False, f"TWOFOLD_CACHE={word}")
+    assert again() and again() and cache.clear() == 0
+    assert cache.info() == cache.CacheInfo(None, 0, 0, cache.LIMIT, False, f"TWOFOLD_CACHE={word}")
     assert len(files(folder)) == 1 and not Path(word).exists()
 
 
 def test_info_counts_and_clear_removes_ours_alone(again, folder):
-    assert binary.info() == binary.CacheInfo(folder, 0, 0, 64 << 20, True, "") and binary.clear() == 0
+    assert cache.info() == cache.CacheInfo(folder, 0, 0, 64 << 20, True, "") and cache.clear() == 0
     assert not folder.exists()
     assert again() and again(number=6)
     (folder / "notes.code").write_text("not ours")
     (folder / ("0" * 64 + ".code")).mkdir()
     ours = [path for path in files(folder) if path.is_file() and path.stem != "notes"]
-    seen = binary.info()
+    seen = cache.info()
     assert (seen.files, seen.bytes) == (2, sum(path.stat().st_size for path in ours)) and seen.usable
-    assert binary.clear() == 2 and {path.name for path in files(folder)} == {"notes.code", "0" * 64 + ".code"}
+    assert cache.clear() == 2 and {path.name for path in files(folder)} == {"notes.code", "0" * 64 + ".code"}
     assert again()
 
 
 def test_the_bound_is_kept_and_what_was_used_longest_ago_goes_first(again, folder, monkeypatch):
     assert again(number=0)
     size = files(folder)[0].stat().st_size
-    monkeypatch.setattr(binary, "LIMIT", 5 * size + size // 2)
+    monkeypatch.setattr(cache, "LIMIT", 5 * size + size // 2)
     places = {}
     for number in range(1, 5):
         before = set(files(folder))
@@ -459,14 +459,14 @@ def test_the_bound_is_kept_and_what_was_used_longest_ago_goes_first(again, folde
     assert not again(number=1)  # used now; 2 is now the one used longest ago, but for 0
     os.utime(next(path for path in files(folder) if path not in places.values()), (time.time() - 2000,) * 2)
     assert again(number=5) and len(files(folder)) == 5
-    assert again(number=6) and len(files(folder)) == 5 and binary.info().bytes <= binary.LIMIT
+    assert again(number=6) and len(files(folder)) == 5 and cache.info().bytes <= cache.LIMIT
     assert not again(number=1) and not again(number=3) and not again(number=6)
     assert again(number=0) and again(number=2)
 
 
 def test_the_bound_holds_when_others_remove_files_at_the_same_time(again, folder, monkeypatch):
-    monkeypatch.setattr(binary, "LIMIT", 2000)
-    real = binary._files
+    monkeypatch.setattr(cache, "LIMIT", 2000)
+    real = cache._files
 
     def vanishing(directory):
         found = real(directory)
@@ -476,15 +476,15 @@ def test_the_bound_holds_when_others_remove_files_at_the_same_time(again, folder
 
     for number in range(5):
         assert again(number=number)
-    monkeypatch.setattr(binary, "_files", vanishing)
+    monkeypatch.setattr(cache, "_files", vanishing)
     for number in range(5, 10):
         assert again(number=number)
-    monkeypatch.setattr(binary, "_files", real)
-    assert binary.info().bytes <= 2000
+    monkeypatch.setattr(cache, "_files", real)
+    assert cache.info().bytes <= 2000
 
 
 def test_code_larger_than_the_bound_is_not_kept(again, folder, monkeypatch):
-    monkeypatch.setattr(binary, "LIMIT", 100)
+    monkeypatch.setattr(cache, "LIMIT", 100)
     assert again() and again() and not folder.exists()
 
 
@@ -520,7 +520,7 @@ def test_8_threads_that_start_cold_get_one_code_and_one_right_answer():
 
 PROCESS = """
 import ctypes, sys, time
-from twofold.engine import binary, machine
+from twofold.engine import binary, cache, machine
 m = machine.host()
 binary._target(m)
 time.sleep(max(0, float(sys.argv[1]) - time.time()))
@@ -539,12 +539,12 @@ def test_4_processes_race_on_an_empty_cache(folder):
     for process in processes:
         assert process.communicate(timeout=60) == ("done\n", "") and process.returncode == 0
     assert len(files(folder)) == 20 and {path.suffix for path in files(folder)} == {".code"}
-    assert binary.info().files == 20
+    assert cache.info().files == 20
 
 
 FORK = """
 import ctypes, os, threading, time
-from twofold.engine import binary, machine
+from twofold.engine import binary, cache, machine
 m = machine.host()
 INT = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
 ir = "define i64 @f(i64 %a) nounwind {{ %r = add i64 %a, {}\\n ret i64 %r }}"
@@ -580,7 +580,7 @@ def test_a_forked_child_calls_loads_and_compiles_even_while_a_thread_compiles():
 
 AT_EXIT = """
 import ctypes, threading
-from twofold.engine import binary, machine
+from twofold.engine import binary, cache, machine
 spin = '''define void @spin(i64 %n) nounwind {
 entry:
   br label %loop
@@ -618,7 +618,7 @@ def test_refused_executable_memory_is_a_sentence_and_keeps_nothing(folder, monke
 
 HARDENED = """
 import ctypes, sys
-from twofold.engine import binary, machine
+from twofold.engine import binary, cache, machine
 from twofold.errors import UnsupportedError
 m = machine.host()
 m and binary._target(m)
@@ -654,7 +654,7 @@ def ms(start):
 start = time.perf_counter()
 import llvmlite.binding
 imported = ms(start)
-from twofold.engine import binary, machine
+from twofold.engine import binary, cache, machine
 start = time.perf_counter()
 m = machine.host()
 found = ms(start)

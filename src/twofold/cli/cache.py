@@ -62,20 +62,20 @@ def clear() -> None:
       twofold cache clear
       TWOFOLD_CACHE=DIR twofold cache clear
     """
-    from twofold.engine import binary
+    from twofold.engine import cache as code_cache
 
-    before = binary.info()
-    removed = binary.clear()
+    before = code_cache.info()
+    removed = code_cache.clear()
     where = f" from {before.path}" if before.path else ""
     reason = f": {before.reason}" if before.reason else ""
     say(f"removed {whole(removed)} {'file' if removed == 1 else 'files'}{where}{reason}")
 
 
 def cache_facts() -> dict[str, Any]:
-    """Return the fields of `binary.info()`, the path as text."""
-    from twofold.engine import binary
+    """Return the fields of `code_cache.info()`, the path as text."""
+    from twofold.engine import cache as code_cache
 
-    found = binary.info()
+    found = code_cache.info()
     return {**asdict(found), "path": str(found.path) if found.path else None}
 
 

@@ -55,6 +55,8 @@ def tiles(machine: Machine, scalar: str) -> tuple[tuple[int, int, int, float], .
 
     A tile holds rows * pixels * vectors sums, its weights and one input in registers.
     """
+    wide: tuple[tuple[int, int, float], ...]
+    narrow: tuple[tuple[int, int, float], ...]
     if machine.registers >= 32:
         wide = ((1, 14, 1.0), (2, 7, 1.0), (1, 8, 0.96), (2, 4, 0.96), (1, 4, 0.86), (1, 2, 0.6), (1, 1, 0.33))
         narrow = ((1, 28, 0.98), (1, 14, 0.93), (2, 7, 0.93), (1, 8, 0.85), (1, 4, 0.5), (1, 1, 0.14))

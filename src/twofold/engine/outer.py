@@ -56,7 +56,7 @@ class Outer:
         """Compute into y, (batch, channels, *size) of any strides."""
         for part, plan, weight in zip(self._parts, self.plans, packed, strict=True):
             for place, cells in part.places:
-                at = (slice(None), slice(None), *place)
+                at: Any = (slice(None), slice(None), *place)
                 if plan is None:
                     y[at] = 0 if bias is None else bias.reshape(-1, *[1] * INNER)
                 else:
@@ -99,7 +99,7 @@ class Outer:
         grouped = x.reshape(n, groups, channels // groups, *x.shape[2:])
         for i, cell in enumerate(cells):
             if all(0 <= c < size for c, size in zip(cell, self.problem.in_size, strict=False)):
-                stack[:, :, i] = grouped[(slice(None), slice(None), slice(None), *cell)]
+                stack[:, :, i] = grouped[_at(3, cell)]
         return stack.reshape(n, -1, *inner)
 
     def _weight(self, weight: Array, taps: Sequence[Cells]) -> Array:
@@ -107,7 +107,7 @@ class Outer:
         sizes = problem.geometry.kernel_size[: self._count]
         if problem.flip:
             taps = [tuple(k - 1 - t for k, t in zip(sizes, tap, strict=True)) for tap in taps]
-        chosen = np.stack([weight[(slice(None), slice(None), *tap)] for tap in taps])
+        chosen: Array = np.stack([weight[_at(2, tap)] for tap in taps])
         inner = chosen.shape[3:]
         if problem.op == "conv":  # (tap, out, in, …) -> (out, tap x in, …)
             return np.moveaxis(chosen, 0, 1).reshape(weight.shape[0], -1, *inner)
@@ -146,6 +146,11 @@ def _images(array: Array, count: int) -> Array:
     outer = tuple(range(2, 2 + count))
     moved = np.moveaxis(array, outer, tuple(range(1, 1 + count)))
     return moved.reshape(-1, *moved.shape[1 + count :])
+
+
+def _at(before: int, cells: Cells) -> Any:
+    # The index of these cells along the outer axes, behind so many others.
+    return (*[slice(None)] * before, *cells)
 
 
 def _each(axes: Sequence[Any], how: str, cells: Cells, taps: Cells) -> Cells:

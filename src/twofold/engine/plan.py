@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy.typing as npt
 
 from twofold import reference
 from twofold.arrays import kind_of
-from twofold.engine import pool, threads
+from twofold.engine import families, pool, threads, wisdom
 from twofold.engine.activation import ACTIVATIONS
 from twofold.engine.bound import Bound, Call
 from twofold.engine.emit import BYTES
@@ -136,7 +137,32 @@ def bound_of(setting: Setting) -> Bound:
     raises  UnsupportedError where code cannot be compiled or may not be executed
     """
     machine = host()
-    return kept((setting, machine), lambda: Bound(_layer(setting), machine, setting.threads))  # type: ignore[no-any-return]
+
+    def make() -> Bound:
+        known = wisdom.recall(str(setting), machine)
+        if known is not None:
+            with suppress(KeyError, ValueError):  # of a family that is no more, or does not fit
+                return Bound(replace(_layer(setting), scale=known.scale), machine, setting.threads, known.family)
+        return Bound(_layer(setting), machine, setting.threads)
+
+    found: Bound = kept((setting, machine), make)
+    return found
+
+
+def tuned(setting: Setting, measure: Callable[[Bound], Callable[[], object]]) -> Bound:
+    """Measure the candidates for a setting, remember the fastest and return it. `measure` makes a call to be timed."""
+    machine = host()
+    layer = _layer(setting)
+    chosen = families.choose(layer, machine)
+    others = [f for f in families.FAMILIES if f.fits(layer, machine) and f is not chosen]
+    others.sort(key=lambda family: family.cost(layer, machine))
+    candidates = [wisdom.Candidate(chosen.name), *(wisdom.Candidate(f.name) for f in others[:1])]
+    candidates += [wisdom.Candidate(chosen.name, scale) for scale in (-1, 1)][: 3 - len(candidates)]
+    bounds = [Bound(replace(layer, scale=c.scale), machine, setting.threads, c.family) for c in candidates]
+    best = wisdom.fastest([measure(bound) for bound in bounds])
+    wisdom.learn(str(setting), machine, candidates[best])
+    _kept[setting, machine] = bounds[best]
+    return bounds[best]
 
 
 def _layer(setting: Setting) -> Layer:
@@ -222,6 +248,7 @@ class Plan:
         self._plain = plain(problem)
         self._reason = why_not(problem)
         self._outer: Outer | None = None
+        self._tuned: set[Setting] = set()
         if problem.rank > INNER and (activation != "none" or residual):
             raise UnsupportedError("no activation or residual with more than 3 spatial axes", repair="a second pass")
         if not self._reason:
@@ -414,15 +441,17 @@ class Plan:
         shape, dtype = _result(problem)
         suits = into is not None and into.ctypes.data % (64 if bound.schedule.streams else into.itemsize) == 0
         y = into if into is not None and suits else pool.empty(shape, dtype)
-        is_packed = isinstance(weight, PackedWeight)
-        if is_packed and weight.key != bound.weight_key:
-            raise UnsupportedError("the weight was packed for another layer or machine", repair="plan.pack(weight)")
-        data = weight.buffer if is_packed else weight
+        if isinstance(weight, PackedWeight):
+            if weight.key != bound.weight_key:
+                raise UnsupportedError("the weight was packed for another layer or machine", repair="plan.pack(weight)")
+            data: Array = weight.buffer
+        else:
+            data = weight
         padded = None if bias is None else bound.padded_bias(bias)
         other_y = None if residual is None else np.ascontiguousarray(_as_result(residual, problem), y.dtype)
         call(
             x.ctypes.data, data.ctypes.data, 0 if padded is None else padded.ctypes.data,
-            0 if other_y is None else other_y.ctypes.data, y.ctypes.data, is_packed,
+            0 if other_y is None else other_y.ctypes.data, y.ctypes.data, data is not weight,
         )  # fmt: skip
         return np.moveaxis(y, -1, 1) if problem.layout == "channels_last" else y
 
@@ -462,15 +491,36 @@ class Plan:
 
             if problem.rank > INNER:  # every image is a position; that of one will do to tell of
                 cut, layer = problem.rank - INNER, problem.geometry
-                sizes = {"fine_size": problem.fine_size[cut:], "coarse_size": problem.coarse_size[cut:]}
-                problem = replace(problem, geometry=replace(layer, axes=layer.axes[cut:]), **sizes)
+                fine, coarse = problem.fine_size[cut:], problem.coarse_size[cut:]
+                layer = replace(layer, axes=layer.axes[cut:])
+                problem = replace(problem, geometry=layer, fine_size=fine, coarse_size=coarse)
             return kept((problem, machine, count), lambda: WeightGradient(problem, machine, count))
         if weight_strides is None:
             weight_strides = tuple(math.prod(problem.weight_shape[i + 1 :]) for i in range(problem.rank + 2))
         if is_folded is None:
             is_folded = problem.rank > 1 and folded(problem) is not None
         last = problem.layout == "channels_last"
-        return bound_of(Setting(problem, weight_strides, is_folded, last, count, self.activation, self.residual))
+        setting = Setting(problem, weight_strides, is_folded, last, count, self.activation, self.residual)
+        if self._tune and setting not in self._tuned:
+            self._tuned.add(setting)
+            return tuned(setting, self._trial)
+        return bound_of(setting)
+
+    def _trial(self, bound: Bound) -> Callable[[], object]:
+        problem, dtype = self._plain, _numpy(self._plain.dtype)
+        n, channels, *cells = problem.coarse_shape if problem.op == "conv_transpose" else problem.fine_shape
+        last = problem.layout == "channels_last"
+        memory = np.ones((n, *cells, channels) if last else (n, channels, *cells), dtype)
+        x = np.moveaxis(memory, -1, 1) if last else memory
+        weights, y = bound.new_weights(), pool.empty(*_result(problem))
+        call = bound.call(five(x.strides, folds(problem, x.strides)), self.slope)
+        residual = np.zeros_like(y)
+
+        def run() -> object:  # holds the arrays
+            call(x.ctypes.data, weights.ctypes.data, 0, residual.ctypes.data, y.ctypes.data)
+            return memory
+
+        return run
 
     def call_for(self, strides: tuple[int, ...], weight_strides: tuple[int, ...] | None) -> tuple[Bound, Call]:
         problem = self._plain

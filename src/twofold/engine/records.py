@@ -27,6 +27,11 @@ class Record:
         """Return where a field begins."""
         return 8 * self.index[field]
 
+    def line(self, **fields: int) -> tuple[int, ...]:
+        """Return a line of a table; fields that are not given are zero."""
+        assert fields.keys() <= self.index.keys()
+        return tuple([fields.get(field, 0) for field in self.fields])
+
     def get(self, f: Function, record: Value, field: str, type_: str = "i64") -> Value:
         """Write the load of a field."""
         return f.load(type_, record + self.offset(field), 8)

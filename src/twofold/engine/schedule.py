@@ -58,6 +58,7 @@ class Layer:
     flip: bool = False
     activation: str = "none"
     residual: bool = False
+    scale: int = 0  # patches 2**scale times as large as estimated to be best
 
     @property
     def depthwise(self) -> bool:
@@ -184,7 +185,8 @@ class Planner:
     def _budget(self) -> int:
         # Where the weights exceed the second cache every band reads them anew from beyond: larger bands then.
         heavy = math.prod(self.layer.kernel) * self.layer.inputs * self.layer.outputs * self.size > self.machine.l2
-        return max(96 << 10, min(self.machine.l2, 2 << 20) if heavy else min(self.machine.l2 // 2, 768 << 10))
+        budget = min(self.machine.l2, 2 << 20) if heavy else min(self.machine.l2 // 2, 768 << 10)
+        return max(96 << 10, int(budget * 2.0**self.layer.scale))
 
     def _band(self) -> list[int]:
         # As many cells as fit the second cache: whole rows if possible, else parts; then rows, then depths.
@@ -390,7 +392,7 @@ class Planner:
                             entries += self._row(
                                 (image, source, depth, row, rows), (d, h), (d_line, h_line),
                                 ((d_run.first, d_run.last), (h_run.first, h_run.last)),
-                                widths, block, numbers, starts, indirect, at,
+                                widths, block, numbers, starts, indirect,
                             )  # fmt: skip
                             row += rows
         return entries
@@ -404,7 +406,18 @@ class Planner:
         two, one = (sum(self._cover(n, vectors, False, rows)[0] for n in lengths) for rows in (2, 1))
         return 2 if two < 2 * one else 1
 
-    def _row(self, where, numbers_dh, lines_dh, runs_dh, widths, block, numbers, starts, indirect, at):  # type: ignore[no-untyped-def]
+    def _row(
+        self,
+        where: tuple[int, int, int, int, int],
+        numbers_dh: tuple[int, int],
+        lines_dh: tuple[Line, Line],
+        runs_dh: tuple[tuple[int, int], tuple[int, int]],
+        widths: Sequence[tuple[int, Line, list[Run]]],
+        block: Lanes,
+        numbers: dict[tuple[int, ...], int],
+        starts: Sequence[int],
+        indirect: bool,
+    ) -> list[tuple[int, ...]]:
         layer, lanes_bytes = self.layer, block.vectors * self.lanes * self.size
         image, source, depth, row, rows = where
         side_d, side_h, side_w = layer.sides
@@ -413,7 +426,7 @@ class Planner:
         y += (lines_dh[0].start + side_d.step_out * depth) * self.y_pitch[0]
         y += (lines_dh[1].start + side_h.step_out * row) * self.y_pitch[1]
         base_in = source + depth * self.pitch[0] + row * self.pitch[1]
-        entries = []
+        entries: list[tuple[int, ...]] = []
         for w, line, runs in widths:
             number = numbers[(*numbers_dh, w)]
             if rows == 1:
