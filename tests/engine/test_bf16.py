@@ -167,7 +167,7 @@ def weights_packed(weight, packer, m, block, vectors, channels, dtype):
     out = aligned((-(-ins // block) * block * taps * lanes,), dtype)
     pieces = record(PIECE, lanes=outs, row=lanes * 4, taps=offsets, count=taps)
     packing = record(
-        PACKING, source=weight, target=out, pieces=pieces, count=1, outs=taps * ins * item, ins=taps * item,
+        PACKING, source=weight, target=out, pieces=pieces, count=1, phases=1, outs=taps * ins * item, ins=taps * item,
         channels=channels, block=block,
     )  # fmt: skip
     call(packer, m, packing)

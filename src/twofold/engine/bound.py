@@ -161,9 +161,10 @@ class Bound:
         layer, plan = self.layer, self.schedule
         item = BYTES[layer.source]
         outs, ins = (layer.group_stride, 0) if layer.depthwise else layer.weight_strides
+        phases = 1 if plan.stored else plan.phases
         record = np.zeros(len(PACKING.fields), np.int64)
         for field, value in {
-            "pieces": plan.pieces.ctypes.data, "count": len(plan.pieces), "outs": outs * item, "ins": ins * item,
+            "pieces": plan.pieces.ctypes.data, "count": len(plan.pieces) // phases, "phases": phases, "outs": outs * item, "ins": ins * item,
             "channels": 1 if layer.depthwise else layer.inputs, "block": plan.block,
         }.items():  # fmt: skip
             record[PACKING.index[field]] = value
@@ -195,7 +196,7 @@ class Bound:
         way = self.family.reads(self.layer, strides)
         if way is not None:
             stored = self.schedule.stored or self.layer.scalar
-            packer = Packer(way, self.schedule.block, self.layer.source, stored)
+            packer = Packer(way, self.schedule.block, self.layer.source, stored) if isinstance(way, str) else way
             code = code_of(packer, self.machine)
             template[_AT["pack"]] = code.address(packer.name)
         return Call(self, template, code)

@@ -67,7 +67,7 @@ class Compiled:
         e = weight.itemsize
         outs, ins = l.weight_strides
         if l.depthwise: outs = l.group_stride
-        rec = np.array([weight.ctypes.data, out.ctypes.data, 0, s.pieces.ctypes.data, len(s.pieces), outs * e, ins * e, 1 if l.depthwise else l.inputs, s.block], np.int64)
+        rec = np.array([weight.ctypes.data, out.ctypes.data, 0, s.pieces.ctypes.data, len(s.pieces), outs * e, ins * e, 1 if l.depthwise else l.inputs, s.block, 1], np.int64)
         threads.parallel(self.packw, rec.ctypes.data, 1)
         return out
 

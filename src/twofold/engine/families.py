@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from twofold.engine import schedule, single
 from twofold.engine.emit import BYTES
@@ -24,7 +25,7 @@ class Family:
     schedule: Callable[[Layer, Machine, int], Schedule]
     fits: Callable[[Layer, Machine], bool]
     cost: Callable[[Layer, Machine], float]  # estimated cycles of one thread, to compare families by
-    reads: Callable[[Layer, Strides], str | None]  # how its patches are packed from inputs of such strides
+    reads: Callable[[Layer, Strides], Any]  # how, or by what kernel, its patches are packed from inputs of such strides
 
 
 def _reads_patch(layer: Layer, strides: Strides) -> str:

@@ -86,6 +86,7 @@ class Schedule:
     loops: str
     vectors: tuple[int, ...]
     stored: str = ""  # type of the patch where it is not that of the sums: bfloat, in pairs
+    phases: int = 1  # neighbouring pieces that are of the same outputs
     streams: bool = False  # whether the result must begin at a multiple of a vector
     residues: list[tuple[int, ...]] | None = None  # of the planes of each axis, if not those of the layer's sides
 
@@ -552,6 +553,7 @@ class Planner:
             patch_bytes=_round(self.patch_size, 64), residues=self._residues(),
             rows_bytes=_round(2 * self.row_bytes, 64), block=self.block, loops=self._loops(), stored=self.stored,
             vectors=tuple(sorted({b.vectors for b in self.lane_blocks})), streams=self.streams,
+            phases=len(self.phases),
         )  # fmt: skip
 
     def _loops(self) -> str:

@@ -16,8 +16,9 @@ __all__ = ["PACKING", "PIECE", "WeightPacker"]
 
 # source and target offsets, lanes that exist, bytes of a row of lanes, taps and the table of their offsets in the source
 PIECE = Record("source", "target", "lanes", "row", "taps", "count")
-# what all pieces share; threads take pieces off the counter `next`
-PACKING = Record("source", "target", "next", "pieces", "count", "outs", "ins", "channels", "block")
+# What all pieces share. Threads take `count` groups off the counter `next`, each of `phases` pieces of the same outputs:
+# one channel of all of them after the other, since their taps lie side by side in the source.
+PACKING = Record("source", "target", "next", "pieces", "count", "outs", "ins", "channels", "block", "phases")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class WeightPacker:
         f = module.function(self.name, packing="ptr")
         outs, ins, channels, block = (PACKING.get(f, f.packing, x) for x in ("outs", "ins", "channels", "block"))
         pieces = PACKING.get(f, f.packing, "pieces", "ptr")
+        source, target = (PACKING.get(f, f.packing, x, "ptr") for x in ("source", "target"))
+        phases = PACKING.get(f, f.packing, "phases")
         size = BYTES[self.scalar]
         lanes = module.machine.vector_bytes // size
         kind = vector(lanes, self.source)
@@ -45,18 +48,18 @@ class WeightPacker:
         counter = f.packing + PACKING.offset("next")
         with f.forever(f.let("i64", f"atomicrmw add ptr {counter.text}, i64 1 monotonic")) as (number, again):
             f.return_unless(f.compare("slt", number, PACKING.get(f, f.packing, "count")))
-            piece = pieces + number * PIECE.bytes
-            row, count = PIECE.get(f, piece, "row"), PIECE.get(f, piece, "count")
-            taps = PIECE.get(f, piece, "taps", "ptr")
-            source = PACKING.get(f, f.packing, "source", "ptr") + PIECE.get(f, piece, "source")
-            target = PACKING.get(f, f.packing, "target", "ptr") + PIECE.get(f, piece, "target")
-            wanted = PIECE.get(f, piece, "lanes")
-            with f.loop(channels) as channel, f.loop(wanted, step=lanes) as lane:
-                mask = f.mask(wanted - lane.index, lanes)
-                here = source + channel.index * ins + lane.index * outs
-                inside = channel.index % block
-                there = target + (channel.index // block * count * held + inside) * row + lane.index * size
-                with f.loop(count) as tap:
-                    x = f.gather(kind, here + f.load("i64", taps + tap.index * 8), between, mask)
-                    f.store_masked(f.convert(x, self.scalar), there + tap.index * (held * row), mask)
+            with f.loop(channels) as channel, f.loop(phases) as phase:
+                piece = pieces + (number * phases + phase.index) * PIECE.bytes
+                row, count = PIECE.get(f, piece, "row"), PIECE.get(f, piece, "count")
+                taps = PIECE.get(f, piece, "taps", "ptr")
+                wanted = PIECE.get(f, piece, "lanes")
+                here = source + PIECE.get(f, piece, "source") + channel.index * ins
+                place = (channel.index // block * count * held + channel.index % block) * row
+                there = target + PIECE.get(f, piece, "target") + place
+                with f.loop(wanted, step=lanes) as lane:
+                    mask = f.mask(wanted - lane.index, lanes)
+                    from_, to = here + lane.index * outs, there + lane.index * size
+                    with f.loop(count) as tap:
+                        x = f.gather(kind, from_ + f.load("i64", taps + tap.index * 8), between, mask)
+                        f.store_masked(f.convert(x, self.scalar), to + tap.index * (held * row), mask)
             again(f.let("i64", f"atomicrmw add ptr {counter.text}, i64 1 monotonic"))
