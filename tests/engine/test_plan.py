@@ -406,3 +406,93 @@ def test_two_python_threads_share_a_plan():
     for worker in workers:
         worker.join()
     assert len(results) == 6 and all(np.array_equal(y, want) for y in results)
+
+
+# -- fused epilogue, out=, tuning -------------------------------------------------------------------------------------
+
+EPILOGUES = [
+    "conv n2 ci20 co40 i9x13 k3 p1",
+    "conv n2 ci20 co40 i9x13 k3 p1 nhwc",
+    "conv n2 ci8 co32 i9x13 k1 nhwc",
+    "conv n2 g24 ci24 co24 i9x13 k3 p1 nhwc",
+    "conv n2 g24 ci24 co24 i9x13 k3 p1",
+    "conv n2 ci6 co3 i9x33 k3 p1",
+    "conv n3 ci20 co40 i1x1 k1",
+    "conv_transpose n2 ci20 co40 i9x13 k4 s2 p1",
+    "conv_transpose n2 ci20 co3 i9x13 k4 s2 p1 nhwc",
+    "conv_transpose n3 ci20 co40 i1x1 k4",
+    "conv_transpose n2 ci20 co20 i9 k3 s5 f64",
+]
+
+
+@pytest.mark.parametrize("text", EPILOGUES)
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "silu", "gelu", "sigmoid", "tanh", "none"])
+def test_activation_and_residual_are_applied_as_results_are_stored(text, name):
+    torch = pytest.importorskip("torch")
+    problem = Problem.parse(text)
+    x, weight, bias = arrays(problem, 11, integers=False)
+    rng = np.random.default_rng(12)
+    y = plan(problem).run(x, weight, bias)
+    other = rng.standard_normal(y.shape).astype(y.dtype)
+    functions = {
+        "none": lambda t: t,
+        "relu": torch.relu,
+        "leaky_relu": lambda t: torch.nn.functional.leaky_relu(t, 0.2),
+        "silu": torch.nn.functional.silu,
+        "gelu": lambda t: torch.nn.functional.gelu(t, approximate="tanh"),
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+    }
+    for residual in (None, other):
+        fused = plan(problem, activation=name, slope=0.2, residual=residual is not None).run(x, weight, bias, residual)
+        sums = y if residual is None else y + residual
+        want = functions[name](torch.from_numpy(np.ascontiguousarray(sums).astype(np.float64))).numpy()
+        assert np.allclose(fused, want, rtol=8 * np.finfo(y.dtype).eps, atol=1e-7 if y.dtype == np.float32 else 1e-15)
+
+
+def test_results_are_written_where_the_caller_wants_them():
+    for text in ("conv n2 ci20 co40 i19x23 k3 p1", "conv n2 ci20 co40 i19x23 k3 p1 nhwc"):
+        problem = Problem.parse(text)
+        x, weight, bias = arrays(problem)
+        x = np.moveaxis(x, 1, -1) if problem.layout == "channels_last" else x
+        options = {"padding": 1, "layout": problem.layout}
+        want = tf.conv2d(x, weight, bias, **options)
+        out = np.full_like(want, np.nan)
+        assert tf.conv2d(x, weight, bias, out=out, **options) is out and np.array_equal(out, want)
+        wide = np.full((*want.shape[:-1], 2 * want.shape[-1]), np.nan, want.dtype)[..., ::2]
+        assert tf.conv2d(x, weight, bias, out=wide, **options) is wide and np.array_equal(wide, want)
+        with pytest.raises(UnsupportedError, match="out overlaps x"):
+            tf.conv2d(x, weight[:20], padding=1, layout=problem.layout, out=x)
+
+
+def test_large_results_are_stored_past_the_caches():
+    problem = Problem.parse("conv n3 ci8 co64 i80x90 k3 p1 nhwc")
+    x, weight, bias = arrays(problem)
+    p = plan(problem)
+    assert "streaming" in p.why
+    want = reference.run(problem, x, weight, bias)
+    assert np.array_equal(p.run(x, weight, bias), want)
+    memory = np.empty(want.size + 1, np.float32)[1:].reshape(np.moveaxis(want, 1, -1).shape)  # no whole vector begins there
+    assert np.array_equal(p.run(x, weight, bias, into=memory), want)
+
+
+def test_tuning_measures_and_remembers(monkeypatch, tmp_path):
+    from twofold.engine import wisdom
+
+    monkeypatch.setenv("TWOFOLD_CACHE", str(tmp_path))
+    monkeypatch.setattr(plans, "_kept", {})
+    monkeypatch.setattr(wisdom, "_memory", {})
+    problem = Problem.parse("conv n2 ci20 co40 i19x23 k3 p1")
+    x, weight, bias = arrays(problem)
+    want = reference.run(problem, x, weight, bias)
+    measured = []
+    real = wisdom.fastest
+    monkeypatch.setattr(wisdom, "fastest", lambda calls: measured.append(len(calls)) or real(calls))
+    assert np.array_equal(plan(problem, tune=True).run(x, weight, bias), want) and measured == [3]
+    monkeypatch.setattr(wisdom, "fastest", lambda calls: len(calls) - 1)
+    last = plan(problem, tune=True)._engine()
+    monkeypatch.setattr(plans, "_kept", {})
+    monkeypatch.setattr(wisdom, "_memory", {})  # another process
+    again = plan(problem)._engine()
+    assert (again.family.name, again.layer.scale) == (last.family.name, last.layer.scale) != ("direct", 0)
+    assert np.array_equal(plan(problem).run(x, weight, bias), want)
