@@ -254,7 +254,7 @@ def _planned(problem: Problem, arrays: Sequence[Array], dtype: np.dtype[Any]) ->
 
 
 def stored_as(call: Call) -> Problem:
-    """Return the problem in the layout of its result: a torch tensor whose channels are neighbours gets such another."""
+    """Return the problem in the layout of its result: as that of a torch tensor whose channels are neighbours."""
     x, problem = call.x, call.problem
     if call.form != "batched" or problem.layout == "channels_last" or isinstance(call.like, np.ndarray):
         return problem

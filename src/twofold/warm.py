@@ -1,9 +1,9 @@
 """Calls seen before: the same shapes, strides, dtypes and options again go straight to the compiled kernels.
 
-A call that the engine answered is remembered under all that its checks and its plan looked at. When it comes again, what
-is left to do is to allocate the result, pack the weight and run: a few microseconds, where describing a call takes a
-hundred. Whatever is out of the ordinary (lists, other libraries, `out=`, gradients, unusual options) takes the long way,
-which also makes every error message.
+A call that the engine answered is remembered under all that its checks and its plan looked at. When it comes again,
+what is left to do is to allocate the result, pack the weight and run: a few microseconds, where describing a call takes
+a hundred. Whatever is out of the ordinary (lists, other libraries, `out=`, gradients, unusual options) takes the long
+way, which also makes every error message.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,8 +59,10 @@ def test_floats_stay_within_the_bound(text):
     exact_problem = Problem.parse(text.replace("f64", "") + " f64")
     exact = reference.run(exact_problem, *[a.astype(np.float64) for a in wide])
     size = reference.run(exact_problem, *[abs(a).astype(np.float64) for a in wide])
-    terms = int(np.prod(problem.weight_shape[1:])) if problem.op == "conv" else int(np.prod(problem.weight_shape)) // (
-        problem.out_channels // problem.geometry.groups
+    terms = (
+        int(np.prod(problem.weight_shape[1:]))
+        if problem.op == "conv"
+        else int(np.prod(problem.weight_shape)) // (problem.out_channels // problem.geometry.groups)
     )
     unit = np.finfo(problem.dtype).eps / 2
     slack = 2 if problem.dtype == "float64" else 1  # the oracle rounds as well
@@ -123,7 +126,7 @@ def test_every_window_alone_gives_the_same_bits(text):
     padded = np.pad(x, pads)
     size = [a.extent for a in axes]
     layout = "nhwc" if problem.layout == "channels_last" else ""
-    fields = [f for f in str(problem).split() if f[0] in "kdg" or f[:2] in ("ci", "co") and f != "conv"]
+    fields = [f for f in str(problem).split() if f[0] in "kdg" or (f[:2] in ("ci", "co") and f != "conv")]
     strides = "s" + "x".join(str(a.stride) for a in axes)
     alone = plan(" ".join(["conv", *fields, strides, "i" + "x".join(map(str, size)), layout]))
     for cell in np.ndindex(*problem.out_size):
@@ -189,7 +192,9 @@ def test_nothing_beyond_the_arrays_is_touched(end):
         assert np.array_equal(np.moveaxis(y, -1, 1) if is_last else y, want), text
 
 
-@pytest.mark.parametrize("text", [*WINDOWS, "conv_transpose ci20 co40 i9x8 k4 s2 p1", "conv_transpose ci3 co3 i9x8 k3 s2"])
+@pytest.mark.parametrize(
+    "text", [*WINDOWS, "conv_transpose ci20 co40 i9x8 k4 s2 p1", "conv_transpose ci3 co3 i9x8 k3 s2"]
+)
 def test_nan_and_inf_reach_their_windows_and_no_other(text):
     problem = Problem.parse(text)
     x, weight, bias = arrays(problem, 7, integers=False)
@@ -215,7 +220,7 @@ def test_lesser_machines(isa):
         f"    assert p.algorithm != 'reference' and ' {isa} ' in p.why, p.why\n"
         "    assert np.array_equal(p.run(*a), reference.run(problem, *a)), problem\n"
     )
-    env = os.environ | {"TWOFOLD_ISA": isa, "PYTHONPATH": os.path.dirname(__file__)}
+    env = os.environ | {"TWOFOLD_ISA": isa, "PYTHONPATH": str(Path(__file__).parent)}
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
 
@@ -349,7 +354,8 @@ def test_many_threads_at_once_from_a_cold_start(tmp_path):
 import threading, numpy as np, twofold as tf
 from twofold import reference
 from twofold.geometry import Problem
-texts = ["conv n2 ci20 co40 i19x23 k3 p1", "conv_transpose ci20 co24 i15x16 k4 s2 p1", "conv n2 g24 ci24 co24 i29x31 k3 p1",
+texts = ["conv n2 ci20 co40 i19x23 k3 p1", "conv_transpose ci20 co24 i15x16 k4 s2 p1",
+         "conv n2 g24 ci24 co24 i29x31 k3 p1",
          "conv ci3 co40 i40x37 k5 s2 p2", "conv_transpose ci40 co3 i16x17 k4 s2 p1"]
 cases, failed = [], []
 for text in texts:
@@ -358,7 +364,8 @@ for text in texts:
     x, w = rng.integers(-4, 5, shape).astype("f"), rng.integers(-4, 5, p.weight_shape).astype("f")
     a = p.geometry.axes[0]
     f = tf.conv2d if p.op == "conv" else tf.conv_transpose2d
-    cases.append((f, x, w, dict(stride=a.stride, padding=a.pad_before, groups=p.geometry.groups), reference.run(p, x, w)))
+    options = dict(stride=a.stride, padding=a.pad_before, groups=p.geometry.groups)
+    cases.append((f, x, w, options, reference.run(p, x, w)))
 def work(first):
     try:
         for i in range(first, first + CALLS):
@@ -472,7 +479,9 @@ def test_large_results_are_stored_past_the_caches():
     assert "streaming" in p.why
     want = reference.run(problem, x, weight, bias)
     assert np.array_equal(p.run(x, weight, bias), want)
-    memory = np.empty(want.size + 1, np.float32)[1:].reshape(np.moveaxis(want, 1, -1).shape)  # no whole vector begins there
+    memory = np.empty(want.size + 1, np.float32)[1:].reshape(
+        np.moveaxis(want, 1, -1).shape
+    )  # no whole vector begins there
     assert np.array_equal(p.run(x, weight, bias, into=memory), want)
 
 

@@ -124,7 +124,7 @@ class Bound:
             f"kernels {names}",
             f"{jobs}, each with a patch of {plan.patch_bytes:,} bytes and rows of {plan.rows_bytes:,}; "
             f"packed weights of {plan.weight_bytes:,} bytes",
-            f"sums in {layer.scalar}, blocks of {plan.block} input channels, then taps, then channels: one order for all",
+            f"sums in {layer.scalar}, blocks of {plan.block} input channels, then taps, then channels: one order",
         ]
 
     @property
@@ -164,7 +164,8 @@ class Bound:
         phases = 1 if plan.stored else plan.phases
         record = np.zeros(len(PACKING.fields), np.int64)
         for field, value in {
-            "pieces": plan.pieces.ctypes.data, "count": len(plan.pieces) // phases, "phases": phases, "outs": outs * item, "ins": ins * item,
+            "pieces": plan.pieces.ctypes.data, "count": len(plan.pieces) // phases, "phases": phases,
+            "outs": outs * item, "ins": ins * item,
             "channels": 1 if layer.depthwise else layer.inputs, "block": plan.block,
         }.items():  # fmt: skip
             record[PACKING.index[field]] = value

@@ -66,8 +66,23 @@ class Compiled:
         out[:] = 0
         e = weight.itemsize
         outs, ins = l.weight_strides
-        if l.depthwise: outs = l.group_stride
-        rec = np.array([weight.ctypes.data, out.ctypes.data, 0, s.pieces.ctypes.data, len(s.pieces), outs * e, ins * e, 1 if l.depthwise else l.inputs, s.block, 1], np.int64)
+        if l.depthwise:
+            outs = l.group_stride
+        rec = np.array(
+            [
+                weight.ctypes.data,
+                out.ctypes.data,
+                0,
+                s.pieces.ctypes.data,
+                len(s.pieces),
+                outs * e,
+                ins * e,
+                1 if l.depthwise else l.inputs,
+                s.block,
+                1,
+            ],
+            np.int64,
+        )
         threads.parallel(self.packw, rec.ctypes.data, 1)
         return out
 
@@ -79,7 +94,13 @@ class Compiled:
         st = x.strides
         t[_AT["x"]] = x.ctypes.data
         t[_AT["x_n"]], t[_AT["x_c"]], t[_AT["x_d"]], t[_AT["x_h"]], t[_AT["x_w"]] = st
-        way = "pixels" if st[1] == e and s.block > 1 else "squares" if st[4] * self.layer.sides[2].step_in == e else "cells"
+        way = (
+            "pixels"
+            if st[1] == e and s.block > 1
+            else "squares"
+            if st[4] * self.layer.sides[2].step_in == e
+            else "cells"
+        )
         t[_AT["pack"]] = _code(Packer(way, s.block, self.layer.source, self.layer.scalar), self.machine)
         t[_AT["y"]] = y.ctypes.data
         t[_AT["weights"]] = packed.ctypes.data

@@ -1,6 +1,6 @@
 """A problem as the engine sees it: both operations as dense sums over planes of the input, one per phase of the output.
 
-Per spatial axis, the output cells of a phase are  start + step_out * m,  and its sum over the taps reads the input cells
+Per spatial axis, the output cells of a phase are  start + step_out * m,  and its sum over the taps reads the cells
 
     step_in * (m + shift) + residue            one plane of the input for each residue
 
@@ -26,7 +26,7 @@ RANK = 3  # depth, height, width; missing axes have one cell
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Neighbouring cells of a phase that read the same taps: cells start … stop - 1, taps first … last - 1 of its list."""
+    """Neighbouring cells of a phase that read the same taps: cells start … stop - 1, taps first … last - 1."""
 
     start: int
     stop: int

@@ -9,8 +9,8 @@ Counts are run-time arguments. What is known here is the tile and the distance o
 every address inside the innermost loop is a register plus a constant. In the depthwise form a lane is a channel, of the
 input as well: no broadcast, and no sum over channels.
 
-The weights of a tap are [channel][V * lanes]; a list of taps holds, for each, the offset of its pixel in the patch and of
-its weights. Results, plus bias, go to pixels `pitch` bytes apart, always whole vectors.
+The weights of a tap are [channel][V * lanes]; a list of taps holds, for each, the offset of its pixel in the patch and
+of its weights. Results, plus bias, go to pixels `pitch` bytes apart, always whole vectors.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """More than three spatial axes: the outermost are folded away, and what remains has three.
 
-For one position along the outer axes, the cells that its outer taps meet are stacked as channels; for a weight gradient,
-the positions of an outer tap are stacked as images. The stack of one position is all that is copied.
+For one position along the outer axes, the cells that its outer taps meet are stacked as channels; for a weight
+gradient, the positions of an outer tap are stacked as images. The stack of one position is all that is copied.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class PackedWeight:
-    """A weight in the order in which the kernels of a plan read it. Made by `Plan.pack`, for that plan and its equals."""
+    """A weight in the order in which the kernels of a plan read it. Made by `Plan.pack`, for its equals too."""
 
     key: Hashable
     buffer: Any  # an array, or a list of packed weights
@@ -83,11 +83,10 @@ def plan(
     """Choose how to compute a problem on this machine.
 
     problem     a `Problem` or its string
-    activation  applied to the sums as they are stored: none, relu, leaky_relu, silu, gelu (the tanh form), sigmoid, tanh
+    activation  of the sums, as they are stored: none, relu, leaky_relu, silu, gelu (the tanh form), sigmoid, tanh
     slope       of leaky_relu, for negative sums
     residual    whether calls bring an array of the result's shape to be added before the activation
-    threads     at most so many; by default what the process is told (`OMP_NUM_THREADS`, torch, threadpoolctl), asked anew
-                at each call
+    threads     how many; by default what the process is told (`OMP_NUM_THREADS`, torch, threadpoolctl)
     tune        measure two or three candidates instead of trusting the estimate, and remember which one won
     raises      GeometryError, UnsupportedError
 
@@ -523,6 +522,7 @@ class Plan:
         return run
 
     def call_for(self, strides: tuple[int, ...], weight_strides: tuple[int, ...] | None) -> tuple[Bound, Call]:
+        """Return the layer for inputs of these strides, and for weights of these, in bytes; packed ones have none."""
         problem = self._plain
         item = _item(problem.dtype)
         is_folded = folds(problem, strides)

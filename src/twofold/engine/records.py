@@ -53,7 +53,7 @@ LAUNCH = Record(
     "y_image",  # bytes of one image of y
     "x_n", "x_c", *(f"x_{a}" for a in _AXES),  # strides of x
     *(f"size_{a}" for a in _AXES), *(f"step_{a}" for a in _AXES),  # of x in cells; cells between neighbours of a plane
-    *(f"planes_{a}" for a in _AXES), *(f"residues_{a}" for a in _AXES),  # how many planes, and a table of their residues
+    *(f"planes_{a}" for a in _AXES), *(f"residues_{a}" for a in _AXES),  # how many planes; their residues
     *(f"room_{a}" for a in _AXES),  # cells of a plane in the patch
     "pixel", "line", "slab", "block", "image",  # pitches of the patch: a pixel, a line, all lines of a depth, …
     "slope",  # of LeakyReLU, as the bits of a double

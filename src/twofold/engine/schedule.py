@@ -27,7 +27,7 @@ from twofold.engine.lower import Line, Run, Side
 from twofold.engine.machine import Machine
 from twofold.engine.micro import Tile, tiles
 from twofold.engine.pairs import AMX_BLOCK, AmxTile, amx_tiles, has_amx
-from twofold.engine.records import ENTRY, JOB, NOW
+from twofold.engine.records import ENTRY, NOW
 from twofold.engine.store import Store
 from twofold.engine.weights import PIECE
 
@@ -156,10 +156,7 @@ class Planner:
         self.y_pitch = (out[1] * out[2] * self.y_pixel, out[2] * self.y_pixel, self.y_pixel)
         self.y_image = outs * math.prod(out) * self.target_size
         self.direct = (
-            layer.channels_last
-            and layer.target == layer.scalar
-            and layer.activation == "none"
-            and not layer.residual
+            layer.channels_last and layer.target == layer.scalar and layer.activation == "none" and not layer.residual
         )
         aligned = self.y_pixel % self.machine.vector_bytes == 0 and self.machine.vector_bytes >= 32
         self.streams = self.direct and aligned and layer.batch * self.y_image >= STREAMED
@@ -444,9 +441,10 @@ class Planner:
                 else:
                     dst = y + (line.start + step * span.at) * self.y_pixel
                     target, pitch, dst_row = NOW.offset("y"), step * self.y_pixel, side_h.step_out * self.y_pitch[1]
+                tile = self._tile(rows, span.pixels, block.vectors, self.streams and not indirect)
                 blocks_taps = self.full_taps[number] * self.held * lanes_bytes
                 entries.append((
-                    self._tile(rows, span.pixels, block.vectors, self.streams and not indirect), image, taps * 16, count,
+                    tile, image, taps * 16, count,
                     base_in + span.at * self.pixel, self.pitch[1], block.at + starts[number], blocks_taps,
                     block.first * self.size, target, dst, pitch, dst_row, 0, 0, 0,
                 ))  # fmt: skip
@@ -455,12 +453,13 @@ class Planner:
                         layer.residual)  # fmt: skip
             low = min(line.start for _, line, _ in widths)
             columns = max(line.start + step * (runs[-1].stop - 1) for _, line, runs in widths) + 1 - low
-            for r in range(rows):
-                entries.append((
-                    self._kernel(way), image, 0, 0, r * self.row_bytes + low * lanes_bytes, 0, 0, 0, 0, 0,
-                    y + r * side_h.step_out * self.y_pitch[1] + low * self.y_pixel, lanes_bytes,
-                    self.y_channel, columns, block.count, self.y_pixel,
-                ))  # fmt: skip
+            number = self._kernel(way)
+            entries += [
+                (number, image, 0, 0, r * self.row_bytes + low * lanes_bytes, 0, 0, 0, 0, 0,
+                 y + r * side_h.step_out * self.y_pitch[1] + low * self.y_pixel, lanes_bytes,
+                 self.y_channel, columns, block.count, self.y_pixel)
+                for r in range(rows)
+            ]  # fmt: skip
         return entries
 
     # -- all of it ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Images of one cell: a layer of a generator's first row, or a dense layer. Neighbouring images are the pixels of a tile.
+"""Images of one cell: the first layer of a generator, or a dense layer. Neighbouring images are the pixels of a tile.
 
 Each output cell has a list of taps of its own, so nothing is multiplied with padding; weights are read once for a block
 of images.
@@ -14,7 +14,7 @@ import numpy as np
 from twofold.engine.lower import Line, Run
 from twofold.engine.machine import Machine
 from twofold.engine.records import NOW
-from twofold.engine.schedule import Layer, Planner, Schedule, balanced, Lanes
+from twofold.engine.schedule import Lanes, Layer, Planner, Schedule, balanced
 from twofold.engine.store import Store
 
 __all__ = ["fits", "schedule"]
@@ -55,7 +55,7 @@ class _Single(Planner):
         return np.zeros(last - first, np.int64)
 
     def _program(self, at: tuple[int, ...], stop: tuple[int, ...], block: Lanes) -> list[tuple[int, ...]]:
-        layer, lanes_bytes = self.layer, block.vectors * self.lanes * self.size
+        lanes_bytes = block.vectors * self.lanes * self.size
         indirect = not (self.direct and block.count == block.vectors * self.lanes)
         starts = list(itertools.accumulate((self._piece_bytes(t, block.vectors) for t in self.full_taps), initial=0))
         entries: list[tuple[int, ...]] = []

@@ -14,10 +14,10 @@ from twofold.engine.records import Record
 
 __all__ = ["PACKING", "PIECE", "WeightPacker"]
 
-# source and target offsets, lanes that exist, bytes of a row of lanes, taps and the table of their offsets in the source
+# Source and target offsets, lanes that exist, bytes of a row of lanes, taps: the table of their offsets in the source.
 PIECE = Record("source", "target", "lanes", "row", "taps", "count")
-# What all pieces share. Threads take `count` groups off the counter `next`, each of `phases` pieces of the same outputs:
-# one channel of all of them after the other, since their taps lie side by side in the source.
+# What all pieces share. Threads take `count` groups off the counter `next`, each of `phases` pieces of the same
+# outputs: one channel of all of them after the other, since their taps lie side by side in the source.
 PACKING = Record("source", "target", "next", "pieces", "count", "outs", "ins", "channels", "block", "phases")
 
 
