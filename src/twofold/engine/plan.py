@@ -39,7 +39,8 @@ __all__ = ["PackedWeight", "Plan", "Setting", "bound_for", "bound_of", "kept", "
 Array = npt.NDArray[Any]
 SCALARS = {"float32": ("float", "float"), "float64": ("double", "double"), "float16": ("half", "float"),
            "bfloat16": ("bfloat", "float")}  # fmt: skip  # dtype -> type in memory, type of the sums
-_MOST_TAPS = 1 << 20  # in all lists of taps; more go to the reference
+_MOST_TAPS, _MOST_SUMS = 1 << 20, 1 << 14  # of a kernel, and of a weight gradient; more go to the reference
+_MOST_PHASES = 1 << 12  # of a transposed convolution
 _MOST_PLANS = 256
 _ONE_THREAD = 1 << 19  # multiplications up to which a second thread costs more than it brings
 
@@ -107,10 +108,11 @@ def why_not(problem: Problem) -> str:
         return f"dtype {problem.dtype} has no compiled kernels"
     if 0 in (*problem.fine_shape, *problem.coarse_shape):
         return "there is nothing to compute"
-    if math.prod(problem.geometry.kernel_size) > _MOST_TAPS:
-        return f"more than {_MOST_TAPS} taps"
-    if problem.op == "conv_weight_gradient":
-        return "weight gradients have no kernels yet"
+    most = _MOST_SUMS if problem.op == "conv_weight_gradient" else _MOST_TAPS
+    if math.prod(problem.geometry.kernel_size) > most:
+        return f"more than {most:,} taps"
+    if problem.op == "conv_transpose" and math.prod(axis.stride for axis in problem.geometry.axes) > _MOST_PHASES:
+        return f"more than {_MOST_PHASES:,} phases"
     return ""
 
 
@@ -471,17 +473,22 @@ class Plan:
         problem = self.problem
         if problem.padding_mode != "zeros":
             x = reference.pad(x, problem)
+        dtype = x.dtype
+        if dtype.itemsize < 4:  # summed in float32, rounded once
+            x, grad = x.astype(np.float32), grad.astype(np.float32)
         out = np.empty(problem.weight_shape, x.dtype)
         if problem.rank > INNER:
-            gradient(self._plain, x, grad, out, self._same)
+            gradient(replace(self._plain, dtype=x.dtype.name), x, grad, out, self._same)
         else:
             self._engine().run(x, grad, out)
-        return out
+        return out.astype(dtype, copy=False)
 
     # -- machine code -------------------------------------------------------------------------------------------------
 
     def _engine(self, weight_strides: tuple[int, ...] | None = None, is_folded: bool | None = None) -> Any:
         problem, count = self._plain, self.threads
+        if problem.op == "conv_weight_gradient" and _item(problem.dtype) < 4:
+            problem = replace(problem, dtype="float32")
         if self._outer is not None:
             return next(inner for inner in self._outer.plans if inner is not None)._engine()
         if problem.op == "conv_weight_gradient":

@@ -34,6 +34,9 @@ from twofold.engine.weights import PIECE
 __all__ = ["STREAMED", "Lanes", "Layer", "Planner", "Schedule", "balanced", "schedule"]
 
 Table = npt.NDArray[np.int64]
+_WIDEST = 896  # cells of a row of a band
+_LONGEST = 1 << 13  # entries of the program of a band, for each block of lanes
+_MOST_LISTED = 1 << 18  # taps in lists for the sake of borders
 _SLACK = 32  # pixels that a tile may reach beyond its row
 STREAMED = 4 << 20  # bytes of a result from which tiles store past the caches, to addresses of whole vectors
 
@@ -133,6 +136,7 @@ class Planner:
         if self.is_paired:
             self.held = AMX_BLOCK // 2  # pairs of channels, each as wide as a sum
         self.kernels: dict[Tile | AmxTile | Store, int] = {}
+        self.inner = [_inner(side) for side in layer.sides]
         self.tap_tables: dict[object, tuple[int, int]] = {}
         self.tap_rows: list[Table] = []
         self.tap_count = 0
@@ -201,7 +205,8 @@ class Planner:
                 total *= len(side.residues) * (cells + side.high - side.low)
             return total
 
-        w = widths[2]
+        row = sides[2].step_out * 2 * self.lanes * self.size  # bytes of the row buffer for each cell
+        w = balanced(widths[2], max(14, min(_WIDEST, 2 * budget // row)))
         while w > 56 and cost(1, 1, w) > budget:
             w = max(56, _round(-(-w // 2), 28))
         h = widths[1]
@@ -210,6 +215,8 @@ class Planner:
         d = widths[0]
         while d > 1 and cost(d, h, w) > budget:
             d = -(-d // 2) if d > 8 else d - 1
+        while len(self.phases) * d * h * -(-w // 14) > _LONGEST and max(d, h, w) > 1:
+            d, h, w = (-(-d // 2), h, w) if d > 1 else (d, -(-h // 2), w) if h > 1 else (d, h, -(-w // 2))
         jobs = -(-widths[0] // d) * -(-widths[1] // h) * -(-widths[2] // w) * layer.batch
         jobs *= self.blocks if layer.depthwise else layer.groups
         while jobs < 2 * self.threads > 2 and h >= 8:  # so that no thread waits long for another
@@ -230,6 +237,9 @@ class Planner:
 
     def _lane_blocks(self) -> None:
         layer = self.layer
+        # Taps in all lists of one column of cells, were rows split at the borders; a single row needs no list of its own.
+        rows = math.prod(sum(len(line.runs) for line in side.lines) for side in layer.sides[:2])
+        self.lists = 0 if rows == 1 else rows * max(math.prod(len(line.taps) for line in phase) for phase in self.phases)
         self.full_taps = [math.prod(len(line.taps) for line in phase) for phase in self.phases]
         self.lane_blocks: list[Lanes] = []
         outs, at, first = (layer.groups if layer.depthwise else layer.outputs), 0, 0
@@ -284,7 +294,18 @@ class Planner:
 
     def _taps(self, number: int, runs: Sequence[tuple[int, int]], vectors: int) -> tuple[int, int]:
         """Return where the list of these taps of a phase begins, and its length."""
-        key = (number, tuple(runs), vectors)
+        whole = [(0, len(line.taps)) for line in self.phases[number]]
+        part = next((axis for axis in range(3) if runs[axis] != whole[axis]), 2)
+        if list(runs[part + 1 :]) == whole[part + 1 :] and all(last == 1 for _, last in whole[:part]):
+            # A stretch of the whole list, as all lists of one-dimensional layers are.
+            inner = math.prod(last for _, last in whole[part + 1 :])
+            start, _ = self._listed(number, tuple(whole), vectors)
+            first, last = runs[part]
+            return start + first * inner, (last - first) * inner
+        return self._listed(number, tuple(runs), vectors)
+
+    def _listed(self, number: int, runs: tuple[tuple[int, int], ...], vectors: int) -> tuple[int, int]:
+        key = (number, runs, vectors)
         if key not in self.tap_tables:
             patch, index = np.zeros(1, np.int64), np.zeros(1, np.int64)
             for axis, (line, (first, last)) in enumerate(zip(self.phases[number], runs, strict=True)):
@@ -317,7 +338,7 @@ class Planner:
         """Cover a row of cells by tiles, split into runs of equal taps where that costs less."""
         whole = Run(0, length, min(r.first for r in runs), max(r.last for r in runs))
         best: tuple[float, list[_Span]] | None = None
-        for parts in ([whole], list(runs)):
+        for parts in ([whole], list(runs)) if len(runs) * self.lists <= _MOST_LISTED else ([whole],):
             cost, spans = 0.0, []
             for part in parts:
                 per, cover = self._cover(part.stop - part.start, vectors, indirect and part.stop == length)
@@ -516,6 +537,10 @@ class Planner:
         return self.tap_tables[key][0]
 
     def _class(self, axis: int, first: int, stop: int) -> object:
+        # Bands of one class have one program: all those that see no border, to begin with.
+        low, high = self.inner[axis]
+        if low <= first and stop <= high:
+            return stop - first
         return tuple((n, tuple(runs)) for n, _, runs in self._lines_of(axis, first, stop))
 
     def _chunks(self, bands: int) -> list[list[Lanes]]:
@@ -582,6 +607,12 @@ class _Span:
     pixels: int
     first: int
     last: int
+
+
+def _inner(side: Side) -> tuple[int, int]:
+    """Return the cells at which every phase has the taps that it has at most cells."""
+    longest = [max(line.runs, key=lambda run: run.stop - run.start) for line in side.lines if line.runs]
+    return max(run.start for run in longest), min(run.stop for run in longest)
 
 
 def balanced(cells: int, most: int) -> int:
