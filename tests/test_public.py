@@ -10,8 +10,8 @@ import pytest
 import twofold
 
 FUNCTIONS = {"conv", "conv1d", "conv2d", "conv3d", "conv_transpose", "conv_transpose1d", "conv_transpose2d"}
-FUNCTIONS |= {"conv_transpose3d", "conv_weight_gradient", "vjp"}
-TYPES = {"Axis", "Geometry", "Problem"}
+FUNCTIONS |= {"conv_transpose3d", "conv_weight_gradient", "plan", "vjp"}
+TYPES = {"Axis", "Geometry", "PackedWeight", "Plan", "Problem"}
 ERRORS = {"FileError", "GeometryError", "TwofoldError", "UnsupportedError"}
 ROOMS = {"explain", "files", "filters", "geometry"}
 HEAVY = ("llvmlite", "torch", "PIL", "typer", "scipy", "dask", "rich", "triton", "onnx", "ml_dtypes", "matplotlib")

@@ -12,6 +12,7 @@ spare buffers and put back.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import struct
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from twofold.engine.pairs import PairWeights
 from twofold.engine.patch import Packer
 from twofold.engine.records import ENTRY, LAUNCH
 from twofold.engine.schedule import Layer
-from twofold.engine.weights import PACKING, WeightPacker
+from twofold.engine.weights import PACKING, PIECE, WeightPacker
 
 __all__ = ["Bound", "Call", "aligned", "code_of"]
 
@@ -73,13 +74,14 @@ class Bound:
         self.weights_code = code_of(packer, machine)
         self.pack_work = self.weights_code.address(packer.name)
         self.pack_threads = count if plan.weight_bytes > _SHARED else 1
-        self._link()
-        self._calls: dict[tuple[Strides, float], Call] = {}
-        taps = tuple(tuple(line.taps for line in side.lines) for side in layer.sides)
+        pieces = np.delete(plan.pieces, PIECE.index["taps"], axis=1).tobytes()
+        packing = hashlib.sha256(pieces + plan.sources.tobytes()).digest()
         self.weight_key = (
             machine.isa, self.family.name, layer.source, layer.scalar, layer.groups, layer.inputs, layer.outputs,
-            layer.kernel, layer.flip, taps,
+            layer.kernel, layer.flip, plan.weight_bytes, packing,
         )  # fmt: skip
+        self._link()
+        self._calls: dict[tuple[Strides, float], Call] = {}
         self.no_bias = np.zeros(plan.bias_lanes * BYTES[layer.scalar], np.uint8)
         straight = len(plan.bias_index) == plan.bias_lanes
         self.takes_bias_as_is = straight and bool((plan.bias_index == np.arange(plan.bias_lanes)).all())
@@ -238,6 +240,7 @@ class Call:
         scratch = _spares.take(self._scratch)
         if scratch is None:
             memory = aligned(self._scratch)
+            memory[:] = 0  # what tiles read beyond a row is thrown away, but subnormal rubbish would slow them down
             scratch = memory, memory.ctypes.data
         try:
             record, at = launch = self._records.pop()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from twofold.engine import schedule, single
+from twofold.engine import depthwise, planar_schedule, schedule, single, tables
 from twofold.engine.emit import BYTES
 from twofold.engine.machine import Machine
 from twofold.engine.schedule import Layer, Schedule
@@ -42,15 +42,31 @@ FAMILIES: tuple[Family, ...] = (
         "register tiles of pixels x output channels over packed patches of the input",
         schedule.schedule,
         lambda layer, machine: True,
-        lambda layer, machine: 1.0,
+        tables.cost_of_tiles,
         _reads_patch,
+    ),
+    Family(
+        "in place",
+        "register tiles of pixels x channels, the input read where it stands, a row of it for several rows of the result",
+        depthwise.schedule,
+        lambda layer, machine: depthwise.fits(layer, machine, layer.input_last),
+        depthwise.cost,
+        lambda layer, strides: None,
+    ),
+    Family(
+        "planar",
+        "register tiles of rows of the result, weights in all lanes, over planes of the input",
+        planar_schedule.schedule,
+        planar_schedule.fits,
+        planar_schedule.cost,
+        planar_schedule.packer,
     ),
     Family(
         "single",
         "register tiles of images x output channels, since every image is one cell",
         single.schedule,
         single.fits,
-        lambda layer, machine: 0.5,
+        lambda layer, machine: 0.5 * tables.cost_of_tiles(layer, machine),
         _reads_patch,
     ),
 )

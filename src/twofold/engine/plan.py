@@ -56,6 +56,7 @@ class Setting:
     threads: int
     activation: str = "none"
     residual: bool = False
+    family: str = ""  # whose packing of weights the calls of a plan share; the best one if empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,8 @@ def bound_of(setting: Setting) -> Bound:
     machine = host()
 
     def make() -> Bound:
+        if setting.family:
+            return Bound(_layer(setting), machine, setting.threads, setting.family)
         known = wisdom.recall(str(setting), machine)
         if known is not None:
             with suppress(KeyError, ValueError):  # of a family that is no more, or does not fit
@@ -180,14 +183,14 @@ def _layer(setting: Setting) -> Layer:
     return Layer(
         sides, problem.batch, groups, inputs, outputs, scalar, source, source, last, (outs, ins),
         first * strides[0], (1,) * missing + layer.kernel_size, (0,) * missing + strides[2:], problem.flip,
-        setting.activation, setting.residual,
+        setting.activation, setting.residual, problem.layout == "channels_last",
     )  # fmt: skip
 
 
 def bound_for(problem: Problem, x: Array, weight: Array) -> tuple[Bound, Call, Problem] | None:
     """Return what runs a problem on arrays of these strides, or None where the reference does."""
     found = plan(problem)
-    if found.algorithm == "reference":
+    if found.algorithm == "reference" or problem.rank > INNER or found.moves(x):
         return None
     bound, call = found.call_for(x.strides, weight.strides)
     return bound, call, problem
@@ -438,6 +441,7 @@ class Plan:
         weight = other if isinstance(other, PackedWeight) else _fit(other, x.dtype)
         if self._outer is not None:
             return self._folded(self._outer, x, weight, bias)
+        x = self._dense(x)
         bound, call = self.call_for(x.strides, None if isinstance(weight, PackedWeight) else weight.strides)
         shape, dtype = _result(problem)
         suits = into is not None and into.ctypes.data % (64 if bound.schedule.streams else into.itemsize) == 0
@@ -501,13 +505,15 @@ class Plan:
                 layer = replace(layer, axes=layer.axes[cut:])
                 problem = replace(problem, geometry=layer, fine_size=fine, coarse_size=coarse)
             return kept((problem, machine, count), lambda: WeightGradient(problem, machine, count))
-        if weight_strides is None:
-            weight_strides = tuple(math.prod(problem.weight_shape[i + 1 :]) for i in range(problem.rank + 2))
-        if is_folded is None:
-            is_folded = problem.rank > 1 and folded(problem) is not None
+        plain_strides = tuple(math.prod(problem.weight_shape[i + 1 :]) for i in range(problem.rank + 2))
+        can_fold = problem.rank > 1 and folded(problem) is not None
+        weight_strides = plain_strides if weight_strides is None else weight_strides
+        is_folded = can_fold if is_folded is None else is_folded
         last = problem.layout == "channels_last"
         setting = Setting(problem, weight_strides, is_folded, last, count, self.activation, self.residual)
-        if self._tune and setting not in self._tuned:
+        if (weight_strides, is_folded) != (plain_strides, can_fold):
+            setting = replace(setting, family=self._engine().family.name)
+        elif self._tune and setting not in self._tuned:
             self._tuned.add(setting)
             return tuned(setting, self._trial)
         return bound_of(setting)
@@ -536,6 +542,16 @@ class Plan:
         cells = None if weight_strides is None else tuple(s // item for s in weight_strides)
         bound: Bound = self._engine(cells, is_folded)
         return bound, bound.call(five(strides, is_folded), self.slope)
+
+    def moves(self, x: Array) -> bool:
+        """Return whether this input would be copied before it is read."""
+        return not np.may_share_memory(self._dense(x), x)
+
+    def _dense(self, x: Array) -> Array:
+        # Kernels that read the input where it stands know no strides.
+        if self._plain.layout != "channels_last" or self.algorithm != "in place":
+            return x
+        return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
 
     def _side(self, name: str, array: Array, shape: tuple[int, ...]) -> Array:
         if self.problem.layout == "channels_last" and array.ndim == len(shape):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["THRESHOLD", "clear", "empty", "kept"]
 
-_ALIGNED = 1 << 20  # bytes from which it pays to look where memory begins
+_ALIGNED = 1 << 16  # bytes from which it pays to look where memory begins
 THRESHOLD = 32 << 20  # bytes; the largest block that glibc keeps (DEFAULT_MMAP_THRESHOLD_MAX, mallopt(3))
 _PAGE = 2 << 20  # a huge one, of x86-64 and of most ARM
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
@@ -46,7 +46,7 @@ _kept: dict[int, _Block] = {}  # by address, the one kept longest first
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Return an array with whatever was in its memory; C order, and aligned to 64 bytes from 1 MiB up.
+    """Return an array with whatever was in its memory; C order, and aligned to 64 bytes from 64 KiB up.
 
     Its base is not None from there up, so `resize` in place refuses it.
     raises  MemoryError, in NumPy's words, if the system does not give that much;

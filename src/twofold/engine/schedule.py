@@ -61,6 +61,7 @@ class Layer:
     flip: bool = False
     activation: str = "none"
     residual: bool = False
+    input_last: bool = False  # whether the channels of the input are neighbours, and its cells dense
     scale: int = 0  # patches 2**scale times as large as estimated to be best
 
     @property
