@@ -37,6 +37,7 @@ __all__ = ["THRESHOLD", "clear", "empty", "kept"]
 
 _ALIGNED = 1 << 16  # bytes from which it pays to look where memory begins
 THRESHOLD = 32 << 20  # bytes; the largest block that glibc keeps (DEFAULT_MMAP_THRESHOLD_MAX, mallopt(3))
+_SMALL = 64 << 10
 _PAGE = 2 << 20  # a huge one, of x86-64 and of most ARM
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
 
@@ -59,7 +60,8 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     size = math.prod(shape) * kind.itemsize
     if size < THRESHOLD or min(shape, default=0) < 0 or kind.hasobject or kind.subdtype:
         return _plain(shape, kind, size)
-    rounded = -(-size // _PAGE) * _PAGE
+    grain = _PAGE if size >= _PAGE else _SMALL
+    rounded = -(-size // grain) * grain
     if rounded > _bound():  # it could never be kept
         return _plain(shape, kind, size)
     block = _taken(rounded)

@@ -417,6 +417,34 @@ class Planner:
                             row += rows
         return entries
 
+    def _mixed(self, programs: list[list[tuple[int, ...]]]) -> list[tuple[int, ...]]:
+        """Join the programs of the blocks of lanes.
+
+        Where all weights fit the second cache, the blocks take turns at each piece of the input, which then stays in
+        the first; otherwise one block after the other, so that its weights are read from beyond only once.
+        """
+        if self.group_bytes > self.machine.l2 // 2 or self.layer.depthwise:
+            return [entry for program in programs for entry in program]
+        joined: list[tuple[int, ...]] = []
+        pieces = [self._pieces_of(program) for program in programs]
+        for _, alike in itertools.groupby(pieces, key=len):
+            joined += [entry for turn in zip(*alike, strict=True) for piece in turn for entry in piece]
+        return joined
+
+    def _pieces_of(self, program: list[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
+        # A tile that writes the result itself; or tiles up to the stores that empty the row buffer.
+        stores = {number for kernel, number in self.kernels.items() if isinstance(kernel, Store)}
+        if not any(entry[0] in stores for entry in program):
+            return [[entry] for entry in program]
+        pieces: list[list[tuple[int, ...]]] = []
+        last_stores = True
+        for entry in program:
+            if last_stores and entry[0] not in stores:
+                pieces.append([])
+            pieces[-1].append(entry)
+            last_stores = entry[0] in stores
+        return pieces
+
     def _rows(self, left: int, widths: Sequence[tuple[int, Line, list[Run]]], vectors: int) -> int:
         # Two rows at a time where rows are short.
         lengths = [runs[-1].stop for _, _, runs in widths]
@@ -500,7 +528,7 @@ class Planner:
             key = tuple(self._class(axis, place[axis], stop[axis]) for axis in range(3))
             for chunk, blocks in enumerate(chunks):
                 if (key, chunk) not in programs:
-                    table = np.array([e for b in blocks for e in self._program(place, stop, b)], np.int64)
+                    table = np.array(self._mixed([self._program(place, stop, b) for b in blocks]), np.int64)
                     table = table.reshape(-1, len(ENTRY.fields))
                     programs[key, chunk] = (length, length + len(table))
                     length += len(table)
