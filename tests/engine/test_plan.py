@@ -14,7 +14,7 @@ from engine_layers import TABLE, arrays, drawn, fenced
 
 import twofold as tf
 from twofold import call, reference, warm
-from twofold.engine import binary, families, machine
+from twofold.engine import binary, bound, families, machine
 from twofold.engine import plan as plans
 from twofold.engine.plan import plan
 from twofold.errors import GeometryError, UnsupportedError
@@ -172,9 +172,28 @@ def test_batch_neighbours_and_threads_leave_the_bits_alone():
             assert np.array_equal(single.run(x[image : image + 1], weight, bias)[0], whole[image])
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_jobs_pack_the_weights_that_they_use(threads, monkeypatch):
+    monkeypatch.setattr(bound, "_FUSED", 0)  # as for large weights
+    monkeypatch.setattr(plans, "_kept", {})
+    packed = 0
+    for problem in [*map(Problem.parse, TABLE), *map(drawn, range(60))]:
+        x, weight, bias = arrays(problem)
+        want = reference.run(problem, x, weight, bias)
+        p = plan(problem, threads=threads)
+        for view in (weight, np.asfortranarray(weight), np.flip(np.flip(weight, 1).copy(), 1)):
+            assert np.array_equal(p.run(x, view, bias), want), problem
+        assert np.array_equal(p.run(x, p.pack(weight), bias), want), problem
+        packed += any("block_" in code.name for kept in plans._kept.values() for code in kept.codes)
+    assert packed > 20
+
+
 @POSIX
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("end", [False, True])
-def test_nothing_beyond_the_arrays_is_touched(end):
+def test_nothing_beyond_the_arrays_is_touched(end, fused, monkeypatch):
+    monkeypatch.setattr(bound, "_FUSED", 0 if fused else 1 << 60)
+    monkeypatch.setattr(plans, "_kept", {})
     for text in TABLE:
         problem = Problem.parse(text)
         if problem.padding_mode != "zeros" or problem.rank > 3:  # those are padded or stacked copies
@@ -184,9 +203,9 @@ def test_nothing_beyond_the_arrays_is_touched(end):
         is_last = problem.layout == "channels_last"
         x = np.moveaxis(fenced(np.moveaxis(x, 1, -1), end), -1, 1) if is_last else fenced(x, end)
         weight, bias = fenced(weight, end), fenced(bias, end)
-        bound, run, _ = plans.bound_for(problem, x, weight)
-        if not bound.takes_bias_as_is:
-            bias = fenced(bound.padded_bias(bias), end)
+        layer, run, _ = plans.bound_for(problem, x, weight)
+        if not layer.takes_bias_as_is:
+            bias = fenced(layer.padded_bias(bias), end)
         y = fenced(np.full(np.moveaxis(want, 1, -1).shape if is_last else want.shape, np.nan, want.dtype), end)
         run(x.ctypes.data, weight.ctypes.data, bias.ctypes.data, 0, y.ctypes.data, False)
         assert np.array_equal(np.moveaxis(y, -1, 1) if is_last else y, want), text

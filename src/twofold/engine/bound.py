@@ -26,9 +26,9 @@ from twofold.engine.emit import BYTES, Module
 from twofold.engine.machine import Machine
 from twofold.engine.pairs import PairWeights
 from twofold.engine.patch import Packer
-from twofold.engine.records import ENTRY, LAUNCH
+from twofold.engine.records import ENTRY, JOB, LAUNCH
 from twofold.engine.schedule import Layer
-from twofold.engine.weights import PACKING, PIECE, WeightPacker
+from twofold.engine.weights import PACKING, PIECE, BlockPacker, WeightPacker
 
 __all__ = ["Bound", "Call", "aligned", "code_of"]
 
@@ -36,6 +36,7 @@ Array = npt.NDArray[Any]
 Strides = tuple[int, int, int, int, int]
 Buffer = tuple[Array, int]  # memory and its address
 _AT = LAUNCH.index
+_FUSED = 1 << 19  # bytes of weights from which a job packs what it is about to use
 _SHARED = 1 << 18  # bytes of weights from which threads share the packing
 _MOST_CALLS = 64  # kinds of strides remembered
 _GRAIN = 1 << 16  # scratch memory is of so many bytes, or a multiple
@@ -70,7 +71,7 @@ class Bound:
         self.codes = [code_of(kernel, machine) for kernel in plan.kernels]
         self.driver = code_of(_Driver(), machine)
         self.work = self.driver.address(driver.NAME)
-        packer = PairWeights() if plan.stored == "bfloat" else WeightPacker(layer.source, layer.scalar)
+        packer = PairWeights() if plan.stored == "bfloat" else WeightPacker(layer.source, layer.scalar, plan.places is not None)
         self.weights_code = code_of(packer, machine)
         self.pack_work = self.weights_code.address(packer.name)
         self.pack_threads = count if plan.weight_bytes > _SHARED else 1
@@ -89,11 +90,15 @@ class Bound:
     def _link(self) -> None:
         # Numbers of kernels and of table rows become addresses.
         plan = self.schedule
+        numbers = plan.program[:, ENTRY.index["op"]].copy()
         addresses = np.array([c.address(k.name) for c, k in zip(self.codes, plan.kernels, strict=True)], np.int64)
         op, taps = ENTRY.index["op"], ENTRY.index["taps"]
         plan.program[:, op] = addresses[plan.program[:, op]]
         plan.program[:, taps] += plan.taps.ctypes.data
+        packs = np.array([isinstance(kernel, BlockPacker) for kernel in plan.kernels])[numbers]
         plan.pieces[:, 4] += plan.sources.ctypes.data
+        self._packing = self.packing()  # what programs that pack read
+        plan.program[packs, taps] = self._packing.ctypes.data
         listed = plan.residues or [side.residues for side in self.layer.sides]
         self._residues = [np.array(residues, np.int64) for residues in listed]
         self._template = np.zeros(len(LAUNCH.fields), np.int64)
@@ -148,6 +153,15 @@ class Bound:
     # -- weights ------------------------------------------------------------------------------------------------------
 
     @property
+    def fusable(self) -> bool:
+        """Whether every block of outputs belongs to one job, which could as well pack its weights."""
+        plan, layer = self.schedule, self.layer
+        bands = len(np.unique(plan.jobs[:, [JOB.index[f"first_{axis}"] for axis in "dhw"]], axis=0))
+        several = bands > 1 or plan.fixed["count"] > plan.fixed["per_block"]
+        alone = self.family.name in ("direct", "single") and plan.stored != "bfloat" and not layer.depthwise
+        return alone and not several and plan.weight_bytes >= _FUSED
+
+    @property
     def weight_bytes(self) -> int:
         """Size of packed weights."""
         return self.schedule.weight_bytes
@@ -163,12 +177,14 @@ class Bound:
         layer, plan = self.layer, self.schedule
         item = BYTES[layer.source]
         outs, ins = (layer.group_stride, 0) if layer.depthwise else layer.weight_strides
-        phases = 1 if plan.stored else plan.phases
+        phases = 1 if plan.stored == "bfloat" else plan.phases
         record = np.zeros(len(PACKING.fields), np.int64)
         for field, value in {
             "pieces": plan.pieces.ctypes.data, "count": len(plan.pieces) // phases, "phases": phases,
             "outs": outs * item, "ins": ins * item,
             "channels": 1 if layer.depthwise else layer.inputs, "block": plan.block,
+            "places": 0 if plan.places is None else plan.places.ctypes.data,
+            "cells": 0 if plan.places is None else len(plan.places),
         }.items():  # fmt: skip
             record[PACKING.index[field]] = value
         return record
@@ -230,6 +246,7 @@ class Call:
         self.bound, self.code = bound, code
         self._record = template.tobytes() + bound.packing().tobytes()
         self._work, self._threads = bound.work, bound.threads
+        self._packs = bound.layer.packs
         self._no_bias = bound.no_bias.ctypes.data
         self._scratch = -(-bound.schedule.scratch_bytes * bound.threads // _GRAIN) * _GRAIN
         self._records: list[tuple[Any, int]] = []
@@ -249,7 +266,7 @@ class Call:
             at = ctypes.addressof(record)
             launch = record, at
         borrowed = None
-        if not packed:
+        if not packed and not self._packs:
             borrowed = bound.take_weights()
             _PACKED.pack_into(record, LAUNCH.bytes, weights, borrowed[1], 0)
             threads.parallel(bound.pack_work, at + LAUNCH.bytes, bound.pack_threads)

@@ -53,6 +53,7 @@ def _job(f: Function, now: Value, number: Value) -> None:
         NOW.put(f, now, field, LAUNCH.get(f, f.launch, field, "ptr") + from_y)
     for field in ("weights", "bias"):
         NOW.put(f, now, field, LAUNCH.get(f, f.launch, field, "ptr") + JOB.get(f, job, field))
+    NOW.put(f, now, "raw", NOW.get(f, now, "weights", "ptr"))
     for field in ("blocks", "last"):
         NOW.put(f, now, field, JOB.get(f, job, field))
     NOW.put(f, now, "images", images)

@@ -56,6 +56,7 @@ class Setting:
     threads: int
     activation: str = "none"
     residual: bool = False
+    packs: bool = False  # whether calls bring weights that are not packed, and jobs pack them
     family: str = ""  # whose packing of weights the calls of a plan share; the best one if empty
 
 
@@ -183,7 +184,7 @@ def _layer(setting: Setting) -> Layer:
     return Layer(
         sides, problem.batch, groups, inputs, outputs, scalar, source, source, last, (outs, ins),
         first * strides[0], (1,) * missing + layer.kernel_size, (0,) * missing + strides[2:], problem.flip,
-        setting.activation, setting.residual, problem.layout == "channels_last",
+        setting.activation, setting.residual, setting.packs, problem.layout == "channels_last",
     )  # fmt: skip
 
 
@@ -513,18 +514,23 @@ class Plan:
                 layer = replace(layer, axes=layer.axes[cut:])
                 problem = replace(problem, geometry=layer, fine_size=fine, coarse_size=coarse)
             return kept((problem, machine, count), lambda: WeightGradient(problem, machine, count))
-        plain_strides = tuple(math.prod(problem.weight_shape[i + 1 :]) for i in range(problem.rank + 2))
-        can_fold = problem.rank > 1 and folded(problem) is not None
-        weight_strides = plain_strides if weight_strides is None else weight_strides
-        is_folded = can_fold if is_folded is None else is_folded
-        last = problem.layout == "channels_last"
-        setting = Setting(problem, weight_strides, is_folded, last, count, self.activation, self.residual)
-        if (weight_strides, is_folded) != (plain_strides, can_fold):
-            setting = replace(setting, family=self._engine().family.name)
-        elif self._tune and setting not in self._tuned:
+        setting = self._setting(weight_strides, is_folded)
+        if self._tune and not setting.family and setting not in self._tuned:
             self._tuned.add(setting)
             return tuned(setting, self._trial)
         return bound_of(setting)
+
+    def _setting(self, weight_strides: tuple[int, ...] | None = None, is_folded: bool | None = None) -> Setting:
+        # Whatever the strides of a call are, it shares its family of kernels, and so packed weights, with the others.
+        problem = self._plain
+        dense = tuple(math.prod(problem.weight_shape[i + 1 :]) for i in range(problem.rank + 2))
+        can_fold = problem.rank > 1 and folded(problem) is not None
+        weight_strides = dense if weight_strides is None else weight_strides
+        is_folded = can_fold if is_folded is None else is_folded
+        last = problem.layout == "channels_last"
+        setting = Setting(problem, weight_strides, is_folded, last, self.threads, self.activation, self.residual)
+        is_plain = (weight_strides, is_folded) == (dense, can_fold)
+        return setting if is_plain else replace(setting, family=self._engine().family.name)
 
     def _trial(self, bound: Bound) -> Callable[[], object]:
         problem, dtype = self._plain, _numpy(self._plain.dtype)
@@ -549,6 +555,9 @@ class Plan:
         is_folded = folds(problem, strides)
         cells = None if weight_strides is None else tuple(s // item for s in weight_strides)
         bound: Bound = self._engine(cells, is_folded)
+        if weight_strides is not None and bound.fusable:
+            setting = self._setting(cells, is_folded)
+            bound = bound_of(replace(setting, packs=True, family=bound.family.name))
         return bound, bound.call(five(strides, is_folded), self.slope)
 
     def moves(self, x: Array) -> bool:

@@ -62,6 +62,7 @@ LAUNCH = Record(
 NOW = Record(
     "patch", "rows", "y", "residual", "weights", "bias", "images", "blocks", "last", "block", "slope",
     "x",  # the cell at which the patch begins, for kernels that read the input in place
+    "raw",  # weights that are not packed yet, for programs that pack them
 )  # fmt: skip
 
 JOB = Record(

@@ -29,12 +29,14 @@ from twofold.engine.micro import Tile, tiles
 from twofold.engine.pairs import AMX_BLOCK, AmxTile, amx_tiles, has_amx
 from twofold.engine.records import ENTRY, NOW
 from twofold.engine.store import Store
-from twofold.engine.weights import PIECE
+from twofold.engine.weights import PIECE, BlockPacker
 
 __all__ = ["STREAMED", "Lanes", "Layer", "Planner", "Schedule", "balanced", "schedule"]
 
 Table = npt.NDArray[np.int64]
+Kernel = Tile | AmxTile | Store | BlockPacker
 _WIDEST = 896  # cells of a row of a band
+_PLACES = 1 << 17  # elements of an output for which a table of places is written
 _LONGEST = 1 << 13  # entries of the program of a band, for each block of lanes
 _MOST_LISTED = 1 << 18  # taps in lists for the sake of borders
 _SLACK = 32  # pixels that a tile may reach beyond its row
@@ -61,6 +63,7 @@ class Layer:
     flip: bool = False
     activation: str = "none"
     residual: bool = False
+    packs: bool = False  # whether the program packs the weights, block by block
     input_last: bool = False  # whether the channels of the input are neighbours, and its cells dense
     scale: int = 0  # patches 2**scale times as large as estimated to be best
 
@@ -74,7 +77,7 @@ class Layer:
 class Schedule:
     """The tables, and the numbers of the launch record that they fix."""
 
-    kernels: list[Tile | AmxTile | Store]  # what entries name by number, to be replaced by addresses
+    kernels: list[Kernel]  # what entries name by number, to be replaced by addresses
     program: Table
     jobs: Table
     pieces: Table
@@ -91,13 +94,15 @@ class Schedule:
     vectors: tuple[int, ...]
     stored: str = ""  # type of the patch where it is not that of the sums: bfloat, in pairs
     phases: int = 1  # neighbouring pieces that are of the same outputs
+    places: Table | None = None  # where the elements of an output go, if its weights are one dense row
+    block_bytes: int = 0  # of packed weights in scratch memory, where the program packs them
     streams: bool = False  # whether the result must begin at a multiple of a vector
     residues: list[tuple[int, ...]] | None = None  # of the planes of each axis, if not those of the layer's sides
 
     @property
     def scratch_bytes(self) -> int:
         """Of one thread."""
-        return self.patch_bytes + self.rows_bytes
+        return self.patch_bytes + self.rows_bytes + self.block_bytes
 
 
 def schedule(layer: Layer, machine: Machine, threads: int = 1) -> Schedule:
@@ -136,7 +141,7 @@ class Planner:
         self.held = 1 if layer.depthwise else min(self.channels, self.block)
         if self.is_paired:
             self.held = AMX_BLOCK // 2  # pairs of channels, each as wide as a sum
-        self.kernels: dict[Tile | AmxTile | Store, int] = {}
+        self.kernels: dict[Kernel, int] = {}
         self.inner = [_inner(side) for side in layer.sides]
         self.tap_tables: dict[object, tuple[int, int]] = {}
         self.tap_rows: list[Table] = []
@@ -255,6 +260,31 @@ class Planner:
             first += count
         self.group_bytes = at
 
+    def _block_bytes(self, block: Lanes) -> int:
+        return sum(self._piece_bytes(taps, block.vectors) for taps in self.full_taps)
+
+    @property
+    def rows_bytes(self) -> int:
+        """Of the row buffer, two rows."""
+        return _round(2 * self.row_bytes, 64)
+
+    @property
+    def squares(self) -> bool:
+        """Whether the weights of an output are one dense row of inputs x taps, in the order of the taps."""
+        layer = self.layer
+        taps = math.prod(layer.kernel)
+        strides = zip(layer.kernel, layer.tap_strides, range(3), strict=True)
+        dense = all(k == 1 or s == math.prod(layer.kernel[i + 1 :]) for k, s, i in strides)
+        alone = len(self.phases) == 1 and self.full_taps == [taps] and not layer.flip and not self.is_paired
+        return dense and alone and not layer.depthwise and layer.weight_strides[1] == taps and taps * layer.inputs <= _PLACES
+
+    def _places(self) -> Table:
+        # Of the elements of an output, channel by channel: the number of the row of lanes to which each goes.
+        taps = self.full_taps[0]
+        channel, tap = np.divmod(np.arange(self.layer.inputs * taps), taps)
+        places: Table = ((channel // self.block * taps + tap) * self.held + channel % self.block).astype(np.int64)
+        return places
+
     def _piece_bytes(self, taps: int, vectors: int) -> int:
         blocks = 1 if self.layer.depthwise else self.blocks
         return blocks * taps * self.held * vectors * self.lanes * self.size
@@ -326,7 +356,7 @@ class Planner:
 
     # -- programs -----------------------------------------------------------------------------------------------------
 
-    def _kernel(self, kernel: Tile | AmxTile | Store) -> int:
+    def _kernel(self, kernel: Kernel) -> int:
         return self.kernels.setdefault(kernel, len(self.kernels))
 
     def _tile(self, rows: int, pixels: int, vectors: int, streams: bool) -> int:
@@ -417,13 +447,23 @@ class Planner:
                             row += rows
         return entries
 
+    def _packed(self, place: tuple[int, ...], stop: tuple[int, ...], block: Lanes) -> list[tuple[int, ...]]:
+        # The program of a block, which begins with the packing of its weights where that is wanted.
+        program = self._program(place, stop, block)
+        if not self.layer.packs:
+            return program
+        packer = self._kernel(BlockPacker(self.layer.source, self.layer.scalar, self.squares))
+        number = self.lane_blocks.index(block)
+        fields = {"op": packer, "src": number, "dst": self.rows_bytes - block.at}
+        return [tuple(fields.get(field, 0) for field in ENTRY.fields), *program]
+
     def _mixed(self, programs: list[list[tuple[int, ...]]]) -> list[tuple[int, ...]]:
         """Join the programs of the blocks of lanes.
 
         Where all weights fit the second cache, the blocks take turns at each piece of the input, which then stays in
         the first; otherwise one block after the other, so that its weights are read from beyond only once.
         """
-        if self.group_bytes > self.machine.l2 // 2 or self.layer.depthwise:
+        if self.group_bytes > self.machine.l2 // 2 or self.layer.depthwise or self.layer.packs:
             return [entry for program in programs for entry in program]
         joined: list[tuple[int, ...]] = []
         pieces = [self._pieces_of(program) for program in programs]
@@ -522,13 +562,14 @@ class Planner:
         jobs: list[tuple[int, ...]] = []
         length = 0
         cuts = [range(0, side.cells, b) for side, b in zip(sides, self.band, strict=True)]
+        weights = layer.group_stride * BYTES[layer.source] if layer.packs else self.group_bytes
         chunks = self._chunks(math.prod(len(cut) for cut in cuts))
         for place in itertools.product(*cuts):
             stop = tuple(min(p + b, s.cells) for p, b, s in zip(place, self.band, sides, strict=True))
             key = tuple(self._class(axis, place[axis], stop[axis]) for axis in range(3))
             for chunk, blocks in enumerate(chunks):
                 if (key, chunk) not in programs:
-                    table = np.array(self._mixed([self._program(place, stop, b) for b in blocks]), np.int64)
+                    table = np.array(self._mixed([self._packed(place, stop, b) for b in blocks]), np.int64)
                     table = table.reshape(-1, len(ENTRY.fields))
                     programs[key, chunk] = (length, length + len(table))
                     length += len(table)
@@ -543,7 +584,7 @@ class Planner:
                         continue
                     outs = group * layer.outputs
                     jobs.append((
-                        0, group * layer.inputs, *first, y + outs * self.y_channel, group * self.group_bytes,
+                        0, group * layer.inputs, *first, y + outs * self.y_channel, group * weights,
                         group * self._padded() * self.size, start, end, 1, self.blocks,
                         self.channels - (self.blocks - 1) * self.block,
                     ))  # fmt: skip
@@ -604,9 +645,11 @@ class Planner:
             taps=np.concatenate([*self.tap_rows, np.zeros((1, 2), np.int64)]), sources=sources, fixed=fixed,
             weight_bytes=groups * self.group_bytes, bias_lanes=groups * padded, bias_index=index,
             patch_bytes=_round(self.patch_size, 64), residues=self._residues(),
-            rows_bytes=_round(2 * self.row_bytes, 64), block=self.block, loops=self._loops(), stored=self.stored,
+            rows_bytes=self.rows_bytes, block=self.block, loops=self._loops(), stored=self.stored,
             vectors=tuple(sorted({b.vectors for b in self.lane_blocks})), streams=self.streams,
             phases=len(self.phases),
+            places=self._places() if self.squares else None,
+            block_bytes=max(self._block_bytes(b) for b in self.lane_blocks) if layer.packs else 0,
         )  # fmt: skip
 
     def _loops(self) -> str:

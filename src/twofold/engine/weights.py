@@ -2,64 +2,134 @@
 
     [piece: lanes of outputs, a phase][block of input channels][tap][channel of the block][V * lanes]
 
-A table of pieces says where each begins on both sides; lanes that no output has stay as they are in the target (zero).
+A table of pieces says where each begins on both sides. There are two ways to fetch: vectors of outputs are gathered, for
+any strides and any taps; or, where input channels and taps are one dense row per output, squares are transposed in
+registers, which is four times as fast. And two occasions: all weights before the layer (`WeightPacker`), or one block of
+outputs by the job that is about to use it (`BlockPacker`), so that packed weights never leave the second cache.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from twofold.engine.emit import BYTES, Module, vector
-from twofold.engine.records import Record
+from twofold.engine.emit import BYTES, Function, Module, Value, vector
+from twofold.engine.records import ENTRY, NOW, Record
 
-__all__ = ["PACKING", "PIECE", "WeightPacker"]
+__all__ = ["PACKING", "PIECE", "BlockPacker", "WeightPacker"]
 
 # Source and target offsets, lanes that exist, bytes of a row of lanes, taps: the table of their offsets in the source.
 PIECE = Record("source", "target", "lanes", "row", "taps", "count")
-# What all pieces share. Threads take `count` groups off the counter `next`, each of `phases` pieces of the same
-# outputs: one channel of all of them after the other, since their taps lie side by side in the source.
-PACKING = Record("source", "target", "next", "pieces", "count", "outs", "ins", "channels", "block", "phases")
+# What all pieces share. Threads take `count` groups off the counter `next`, each of `phases` pieces of the same outputs:
+# one channel of all of them after the other, since their taps lie side by side in the source. For squares, `places` says
+# to which row of lanes each of the `cells` elements of an output goes.
+PACKING = Record(
+    "source", "target", "next", "pieces", "count", "outs", "ins", "channels", "block", "phases", "places", "cells"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class WeightPacker:
-    """The copy of weights from any strides into pieces."""
+    """The copy of weights into pieces: `void f(packing)`, which may be called on any number of threads at once."""
 
     source: str
     scalar: str
+    squares: bool = False
 
     @property
     def name(self) -> str:
         """Its name in the cache and in the assembly."""
-        return f"weights_{self.source}_{self.scalar}"
+        return f"weights_{'squares_' if self.squares else ''}{self.source}_{self.scalar}"
 
     def emit(self, module: Module) -> None:
-        """Write `void f(packing)`, which may be called on any number of threads at once."""
+        """Write it into a module."""
         f = module.function(self.name, packing="ptr")
-        outs, ins, channels, block = (PACKING.get(f, f.packing, x) for x in ("outs", "ins", "channels", "block"))
-        pieces = PACKING.get(f, f.packing, "pieces", "ptr")
         source, target = (PACKING.get(f, f.packing, x, "ptr") for x in ("source", "target"))
-        phases = PACKING.get(f, f.packing, "phases")
-        size = BYTES[self.scalar]
-        lanes = module.machine.vector_bytes // size
-        kind = vector(lanes, self.source)
-        between = f.binary("mul", f.lanes(lanes), f.splat(outs, lanes))
-        held = f.least(channels, block)  # channels of a block that have room
         counter = f.packing + PACKING.offset("next")
+        copy = _Copy(f, f.packing, self.source, self.scalar, self.squares, whole=False)
         with f.forever(f.let("i64", f"atomicrmw add ptr {counter.text}, i64 1 monotonic")) as (number, again):
             f.return_unless(f.compare("slt", number, PACKING.get(f, f.packing, "count")))
-            with f.loop(channels) as channel, f.loop(phases) as phase:
-                piece = pieces + (number * phases + phase.index) * PIECE.bytes
-                row, count = PIECE.get(f, piece, "row"), PIECE.get(f, piece, "count")
-                taps = PIECE.get(f, piece, "taps", "ptr")
-                wanted = PIECE.get(f, piece, "lanes")
-                here = source + PIECE.get(f, piece, "source") + channel.index * ins
-                place = (channel.index // block * count * held + channel.index % block) * row
-                there = target + PIECE.get(f, piece, "target") + place
-                with f.loop(wanted, step=lanes) as lane:
-                    mask = f.mask(wanted - lane.index, lanes)
-                    from_, to = here + lane.index * outs, there + lane.index * size
-                    with f.loop(count) as tap:
-                        x = f.gather(kind, from_ + f.load("i64", taps + tap.index * 8), between, mask)
-                        f.store_masked(f.convert(x, self.scalar), to + tap.index * (held * row), mask)
+            copy.group(number, source, target)
             again(f.let("i64", f"atomicrmw add ptr {counter.text}, i64 1 monotonic"))
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPacker:
+    """The same for one block of outputs, as an entry of a program; tiles after it read what it packed."""
+
+    source: str
+    scalar: str
+    squares: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name in the cache and in the assembly."""
+        return f"block_{'squares_' if self.squares else ''}{self.source}_{self.scalar}"
+
+    def emit(self, module: Module) -> None:
+        """Write it into a module."""
+        f = module.function(self.name, now="ptr", entry="ptr")
+        packing = ENTRY.get(f, f.entry, "taps", "ptr")
+        target = NOW.get(f, f.now, "rows", "ptr") + ENTRY.get(f, f.entry, "dst")
+        copy = _Copy(f, packing, self.source, self.scalar, self.squares, whole=True)
+        copy.group(ENTRY.get(f, f.entry, "src"), NOW.get(f, f.now, "raw", "ptr"), target)
+        NOW.put(f, f.now, "weights", target)
+
+
+class _Copy:
+    def __init__(self, f: Function, packing: Value, source: str, scalar: str, squares: bool, whole: bool) -> None:
+        self.f, self.packing, self.source, self.scalar = f, packing, source, scalar
+        self.squares, self.whole = squares, whole  # whether lanes that no output has are written, as zeros
+        self.size = BYTES[scalar]
+        self.lanes = f.module.machine.vector_bytes // self.size
+        self.kind = vector(self.lanes, source)
+        self.outs, self.ins, self.channels, self.block, self.phases = (
+            PACKING.get(f, packing, x) for x in ("outs", "ins", "channels", "block", "phases")
+        )
+        self.pieces = PACKING.get(f, packing, "pieces", "ptr")
+        self.held = f.least(self.channels, self.block)  # channels of a block that have room
+        if squares:
+            self.places, self.cells = PACKING.get(f, packing, "places", "ptr"), PACKING.get(f, packing, "cells")
+        else:
+            self.between = f.binary("mul", f.lanes(self.lanes), f.splat(self.outs, self.lanes))
+
+    def group(self, number: Value, source: Value, target: Value) -> None:
+        """Copy all pieces of one block of outputs."""
+        if self.squares:
+            self._squares(self.pieces + number * PIECE.bytes, source, target)
+            return
+        f = self.f
+        with f.loop(self.channels) as channel, f.loop(self.phases) as phase:
+            piece = self.pieces + (number * self.phases + phase.index) * PIECE.bytes
+            row, count = PIECE.get(f, piece, "row"), PIECE.get(f, piece, "count")
+            taps, wanted = PIECE.get(f, piece, "taps", "ptr"), PIECE.get(f, piece, "lanes")
+            here = source + PIECE.get(f, piece, "source") + channel.index * self.ins
+            place = (channel.index // self.block * count * self.held + channel.index % self.block) * row
+            there = target + PIECE.get(f, piece, "target") + place
+            with f.loop(wanted, step=self.lanes) as lane:
+                mask = f.mask(wanted - lane.index, self.lanes)
+                from_, to = here + lane.index * self.outs, there + lane.index * self.size
+                with f.loop(count) as tap:
+                    x = f.gather(self.kind, from_ + f.load("i64", taps + tap.index * 8), self.between, mask)
+                    at = to + tap.index * (self.held * row)
+                    if self.whole:
+                        f.store(f.convert(x, self.scalar), at)
+                    else:
+                        f.store_masked(f.convert(x, self.scalar), at, mask)
+
+    def _squares(self, piece: Value, source: Value, target: Value) -> None:
+        # Outputs x elements, transposed. Outputs past the last are the last again: no sum reads those lanes.
+        f, lanes = self.f, self.lanes
+        item = BYTES[self.source]
+        row, wanted = PIECE.get(f, piece, "row"), PIECE.get(f, piece, "lanes")
+        here, there = source + PIECE.get(f, piece, "source"), target + PIECE.get(f, piece, "target")
+        with f.loop(wanted, step=lanes) as lane:
+            starts = [here + f.least(wanted - 1, lane.index + i) * self.outs for i in range(lanes)]
+            to = there + lane.index * self.size
+            with f.loop(self.cells, step=lanes) as cell:
+                left = self.cells - cell.index
+                mask = f.mask(left, lanes)
+                rows = [f.load_masked(self.kind, start + cell.index * item, mask) for start in starts]
+                for i, column in enumerate(f.transpose([f.convert(x, self.scalar) for x in rows])):
+                    with f.when(f.compare("sgt", left, i)):
+                        place = f.load("i64", self.places + (cell.index + i) * 8)
+                        f.store(column, to + place * row)
