@@ -269,12 +269,12 @@ class Function:
         args = [(pointers.type, f"align {align} {pointers.text}"), (mask.type, mask.text), (type_, "zeroinitializer")]
         return self.intrinsic(name, type_, args)
 
-    def hide(self, pointer: Value) -> Value:
-        """Return the same address, unknown to the optimiser: it then does not merge loads of neighbouring taps.
+    def hide(self, value: Value) -> Value:
+        """Return the same address or integer, unknown to the optimiser: it does not merge loads of neighbouring taps.
 
         Merged, they would outlive their turn and be spilled (115 against 62-82 GFLOP/s).
         """
-        return self.let("ptr", f'call ptr asm sideeffect "", "=r,0"(ptr {pointer.text})')
+        return self.let(value.type, f'call {value.type} asm sideeffect "", "=r,0"({value.type} {value.text})')
 
     # -- vectors ------------------------------------------------------------------------------------------------------
 

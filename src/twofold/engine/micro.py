@@ -7,7 +7,8 @@
 
 Counts are run-time arguments. What is known here is the tile and the distance of neighbouring pixels in the patch, so
 every address inside the innermost loop is a register plus a constant. In the depthwise form a lane is a channel, of the
-input as well: no broadcast, and no sum over channels.
+input as well: no broadcast, and no sum over channels. In the form that reads the input where it stands, the distance is
+an argument too: every fifth pixel of a row has a register, and the four after it are that plus a multiple of the distance.
 
 The weights of a tap are [channel][V * lanes]; a list of taps holds, for each, the offset of its pixel in the patch and
 of its weights. Results, plus bias, go to pixels `pitch` bytes apart, always whole vectors.
@@ -15,6 +16,7 @@ of its weights. Results, plus bias, go to pixels `pitch` bytes apart, always who
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from twofold.engine.emit import BYTES, Function, Module, Value, vector
@@ -23,6 +25,7 @@ from twofold.engine.records import ENTRY, NOW
 
 __all__ = ["Tile", "tiles"]
 
+_REACH = 5  # pixels that one register reaches: an address holds 1, 2 or 4 times an index, here one distance or three
 _AHEAD = 4096  # bytes: weights come from the second cache or from beyond; 3-15 % faster than without
 
 
@@ -37,11 +40,12 @@ class Tile:
     scalar: str = "float"
     depthwise: bool = False
     streaming: bool = False  # stores past the caches
+    in_place: bool = False  # reads the input where it stands
 
     @property
     def name(self) -> str:
         """Its name in the cache and in the assembly."""
-        kind = "depthwise" if self.depthwise else "dense"
+        kind = "depthwise" if self.depthwise else "in_place" if self.in_place else "dense"
         tail = "_streaming" if self.streaming else ""
         return f"{kind}_{self.rows}x{self.pixels}x{self.vectors}_b{self.block}_{self.scalar}{tail}"
 
@@ -72,13 +76,17 @@ def _emit(tile: Tile, module: Module) -> None:
     lanes = module.machine.vector_bytes // size
     kind = vector(lanes, tile.scalar)
     row = ENTRY.get(f, f.entry, "src_row")
-    source = NOW.get(f, f.now, "patch", "ptr") + ENTRY.get(f, f.entry, "src")
+    source = NOW.get(f, f.now, "x" if tile.in_place else "patch", "ptr") + ENTRY.get(f, f.entry, "src")
     weights = NOW.get(f, f.now, "weights", "ptr") + ENTRY.get(f, f.entry, "weights")
     taps = ENTRY.get(f, f.entry, "taps", "ptr")
     count = ENTRY.get(f, f.entry, "count")
     sums = [f.zero(kind)] * (tile.rows * tile.pixels * tile.vectors)
+    apart = _Apart(row)
+    if tile.in_place:
+        one = ENTRY.get(f, f.entry, "step")
+        apart = _Apart(row, one, f.hide(one * 3))
     if tile.depthwise:
-        sums = _over_taps(f, tile, kind, (source, weights, taps, count, row), None, sums)
+        sums = _over_taps(f, tile, kind, (source, weights, taps, count), apart, None, sums)
     else:
         blocks, last = NOW.get(f, f.now, "blocks"), NOW.get(f, f.now, "last")
         step, weights_step = NOW.get(f, f.now, "block"), ENTRY.get(f, f.entry, "weights_block")
@@ -86,35 +94,64 @@ def _emit(tile: Tile, module: Module) -> None:
         with f.loop(blocks, carry=[source, weights, *sums], some=True) as turn:
             here, there, *sums = turn.values
             channels = f.select(f.compare("eq", turn.index, final), last, tile.block)
-            sums = _over_taps(f, tile, kind, (here, there, taps, count, row), channels, sums)
+            sums = _over_taps(f, tile, kind, (here, there, taps, count), apart, channels, sums)
             turn.next([here + step, there + weights_step, *sums])
         sums = turn.results[2:]
     _finish(f, tile, kind, sums)
 
 
 def _over_taps(
-    f: Function, tile: Tile, kind: str, at: tuple[Value, ...], channels: Value | None, sums: list[Value]
+    f: Function, tile: Tile, kind: str, at: tuple[Value, ...], apart: _Apart, channels: Value | None, sums: list[Value]
 ) -> list[Value]:
-    source, weights, taps, count, row = at
+    source, weights, taps, count = at
     with f.loop(count, carry=sums) as tap:
         pair = taps + tap.index * 16
         here = f.hide(source + f.load("i64", pair))
         there = weights + f.load("i64", pair + 8)
         if channels is None:
-            tap.next(_products(f, tile, kind, here, there, row, tap.values))
+            tap.next(_products(f, tile, kind, [here], there, apart, tap.values))
         else:
             step = BYTES[tile.scalar]
             width = tile.vectors * f.module.machine.vector_bytes
-            with f.loop(channels, carry=[here, there, *tap.values], some=True) as c:
-                here, there, *inner = c.values
-                inner = _products(f, tile, kind, here, there, row, inner)
-                c.next([here + step, there + width, *inner])
-            tap.next(c.results[2:])
+            starts = apart.starts(f, tile, here)
+            many = len(starts)
+            with f.loop(channels, carry=[*starts, there, *tap.values], some=True) as c:
+                starts, there, inner = c.values[:many], c.values[many], c.values[many + 1 :]
+                inner = _products(f, tile, kind, starts, there, apart, inner)
+                c.next([*apart.next(f, starts, step), there + width, *inner])
+            tap.next(c.results[many + 1 :])
     return tap.results
 
 
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """Distances of the pixels of a tile in bytes, as far as they are known at run time only."""
+
+    row: Value
+    one: Value | None = None  # of neighbours in a row, where they are read in place
+    three: Value | None = None
+
+    def starts(self, f: Function, tile: Tile, here: Value) -> list[Value]:
+        """Return the addresses that the loop over channels carries."""
+        if self.one is None:
+            return [here]
+        places = [(r, q) for r in range(tile.rows) for q in range(0, tile.pixels, _REACH)]
+        return [f.hide(here + self.row * r + self.one * q) for r, q in places]
+
+    def next(self, f: Function, starts: Sequence[Value], step: int) -> list[Value]:
+        """Return them for the next channel. Unhidden, each pixel would be given a register of its own, or none."""
+        return [start + step if self.one is None else f.hide(start + step) for start in starts]
+
+    def pixel(self, tile: Tile, starts: Sequence[Value], r: int, q: int) -> Value:
+        """Return the address of a pixel that is read in place."""
+        assert self.one is not None and self.three is not None
+        start = starts[r * -(-tile.pixels // _REACH) + q // _REACH]
+        times = q % _REACH
+        return start + (self.three if times == 3 else self.one * times)
+
+
 def _products(
-    f: Function, tile: Tile, kind: str, here: Value, there: Value, row: Value, sums: list[Value]
+    f: Function, tile: Tile, kind: str, starts: Sequence[Value], there: Value, apart: _Apart, sums: list[Value]
 ) -> list[Value]:
     width = f.module.machine.vector_bytes
     lanes = width // BYTES[tile.scalar]
@@ -125,11 +162,12 @@ def _products(
             f.prefetch(there + (_AHEAD + v * width))
     sums = list(sums)
     for r in range(tile.rows):
-        line = here if r == 0 else here + row * r
+        line = starts[0] if r == 0 or tile.in_place else starts[0] + apart.row * r
         for q in range(tile.pixels):
             at = (r * tile.pixels + q) * tile.vectors
             if not tile.depthwise:
-                x = f.splat(f.load(tile.scalar, line + q * pixel), lanes)
+                place = apart.pixel(tile, starts, r, q) if tile.in_place else line + q * pixel
+                x = f.splat(f.load(tile.scalar, place), lanes)
             for v in range(tile.vectors):
                 if tile.depthwise:
                     x = f.load(kind, line + (q * pixel + v * width), width)

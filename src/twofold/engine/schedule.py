@@ -94,7 +94,8 @@ class Schedule:
     vectors: tuple[int, ...]
     stored: str = ""  # type of the patch where it is not that of the sums: bfloat, in pairs
     phases: int = 1  # neighbouring pieces that are of the same outputs
-    places: Table | None = None  # where the elements of an output go, if its weights are one dense row
+    fetch: str = "gather"  # how weights are fetched for packing
+    places: Table | None = None  # and where they go, if not as the pieces say
     block_bytes: int = 0  # of packed weights in scratch memory, where the program packs them
     streams: bool = False  # whether the result must begin at a multiple of a vector
     residues: list[tuple[int, ...]] | None = None  # of the planes of each axis, if not those of the layer's sides
@@ -269,21 +270,32 @@ class Planner:
         return _round(2 * self.row_bytes, 64)
 
     @property
-    def squares(self) -> bool:
-        """Whether the weights of an output are one dense row of inputs x taps, in the order of the taps."""
-        layer = self.layer
-        taps = math.prod(layer.kernel)
+    def fetch(self) -> str:
+        """How weights are fetched for packing, by where their taps lie: see `weights`."""
+        layer, taps = self.layer, math.prod(self.layer.kernel)
         strides = zip(layer.kernel, layer.tap_strides, range(3), strict=True)
         dense = all(k == 1 or s == math.prod(layer.kernel[i + 1 :]) for k, s, i in strides)
-        alone = len(self.phases) == 1 and self.full_taps == [taps] and not layer.flip and not self.is_paired
-        return dense and alone and not layer.depthwise and layer.weight_strides[1] == taps and taps * layer.inputs <= _PLACES
+        if not dense or layer.flip or layer.depthwise or self.is_paired or sum(self.full_taps) != taps:
+            return "gather"
+        outs, ins = layer.weight_strides
+        if ins == taps and len(self.phases) == 1 and taps * layer.inputs <= _PLACES:
+            return "squares"
+        return f"parted{taps}" if outs == taps and taps in (2, 4, 8, 16) else "gather"
 
-    def _places(self) -> Table:
-        # Of the elements of an output, channel by channel: the number of the row of lanes to which each goes.
-        taps = self.full_taps[0]
-        channel, tap = np.divmod(np.arange(self.layer.inputs * taps), taps)
-        places: Table = ((channel // self.block * taps + tap) * self.held + channel % self.block).astype(np.int64)
-        return places
+    def _places(self) -> Table | None:
+        taps = math.prod(self.layer.kernel)
+        if self.fetch == "gather":
+            return None
+        if self.fetch == "squares":  # of the elements of an output, channel by channel: to which row of lanes each goes
+            channel, tap = np.divmod(np.arange(self.layer.inputs * taps), taps)
+            table: Table = ((channel // self.block * taps + tap) * self.held + channel % self.block).astype(np.int64)
+            return table
+        table, rows = np.zeros((taps, 2), np.int64), 0  # of each tap: its row, and rows to the next block of channels
+        for phase, count in zip(self.phases, self.full_taps, strict=True):
+            places = self._tap_sources(phase)
+            table[places] = np.stack([rows + np.arange(count) * self.held, np.full(count, count * self.held)], axis=1)
+            rows += self.blocks * count * self.held
+        return table
 
     def _piece_bytes(self, taps: int, vectors: int) -> int:
         blocks = 1 if self.layer.depthwise else self.blocks
@@ -452,7 +464,7 @@ class Planner:
         program = self._program(place, stop, block)
         if not self.layer.packs:
             return program
-        packer = self._kernel(BlockPacker(self.layer.source, self.layer.scalar, self.squares))
+        packer = self._kernel(BlockPacker(self.layer.source, self.layer.scalar, self.fetch))
         number = self.lane_blocks.index(block)
         fields = {"op": packer, "src": number, "dst": self.rows_bytes - block.at}
         return [tuple(fields.get(field, 0) for field in ENTRY.fields), *program]
@@ -648,7 +660,8 @@ class Planner:
             rows_bytes=self.rows_bytes, block=self.block, loops=self._loops(), stored=self.stored,
             vectors=tuple(sorted({b.vectors for b in self.lane_blocks})), streams=self.streams,
             phases=len(self.phases),
-            places=self._places() if self.squares else None,
+            places=self._places(),
+            fetch=self.fetch,
             block_bytes=max(self._block_bytes(b) for b in self.lane_blocks) if layer.packs else 0,
         )  # fmt: skip
 
