@@ -8,6 +8,7 @@ Nothing here knows the equation; `Problem.of` does.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ __all__ = [
     "describe_weight_gradient",
     "engine_dtype",
     "gradients",
+    "is_plain",
     "named_call",
     "run",
     "stored_as",
@@ -42,6 +44,8 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 Form = Literal["textbook", "unbatched", "batched"]
+_PLAIN = (int, str, type(None))
+_COMMON = {np.dtype(name): name for name in ("float32", "float64")}
 TINY = 1 << 16  # multiplications up to which the reference answers sooner than a compiler is loaded
 
 
@@ -100,7 +104,7 @@ def describe(door: Door, x: Any, weight: Any, bias: Any, options: Mapping[str, A
             repair=f"a bias of shape ({out_channels},)",
         )
     _refuse_crop(options)
-    problem = Problem.of(
+    problem = _problem(
         door.op,
         host_x.shape[2:],
         host_weight.shape[2:],
@@ -185,16 +189,39 @@ def gradients(call: Call, grad_y: Any, y: Any) -> tuple[Any, Any, Any]:
         raise UnsupportedError(f"grad_y is {grad.dtype}, but y is {host_y.dtype}", repair=repair)
     grad = grad.astype(host_y.dtype, copy=False)
     grad = grad[None, None] if call.form == "textbook" else _canonical("grad_y", grad, problem.rank, problem.layout)[0]
-    if 0 in problem.fine_size:  # an image of padding alone: no transposed layer has such an output
+    adjoint, weight_gradient = _gradient_problems(problem)
+    if adjoint is None:  # an image of padding alone: no transposed layer has such an output
         grad_x = np.zeros(problem.fine_shape, host_y.dtype)
     else:
-        grad_x = _computed(problem.adjoint(), grad, weight.conj(), None, host_y.dtype)
+        grad_x = _computed(adjoint, grad, weight.conj(), None, host_y.dtype)
     grad_x = _restored(grad_x, call.form, problem.layout)
     sides = (call.x.conj(), grad) if problem.op == "conv" else (grad, call.x.conj())
-    grad_weight = _computed(problem.weight_gradient(), *sides, None, host_y.dtype)
+    grad_weight = _computed(weight_gradient, *sides, None, host_y.dtype)
     grad_weight = grad_weight[0, 0] if call.form == "textbook" else grad_weight
     grad_bias = None if call.bias is None else kind.back(_bias_gradient(grad), call.like, getattr(y, "dtype", None))
     return kind.back(grad_x, call.like, y.dtype), kind.back(grad_weight, call.like, y.dtype), grad_bias
+
+
+def is_plain(value: object) -> bool:
+    """Return whether a value is an integer, a word, None or a tuple of integers: equal ones then mean the same.
+
+    True and 1.0 equal 1, but are refused as numbers of cells.
+    """
+    kind = type(value)
+    return kind in _PLAIN or (kind is tuple and all(type(entry) is int for entry in value))  # type: ignore[attr-defined]
+
+
+def _problem(op: str, in_size: tuple[int, ...], kernel_size: tuple[int, ...], **options: Any) -> Problem:
+    plain = all(is_plain(value) or type(value) is bool and key == "flip" for key, value in options.items())
+    return (_known_problem if plain else Problem.of)(op, in_size, kernel_size, **options)
+
+
+_known_problem = functools.lru_cache(maxsize=512)(Problem.of)
+
+
+@functools.lru_cache(maxsize=256)
+def _gradient_problems(problem: Problem) -> tuple[Problem | None, Problem]:
+    return None if 0 in problem.fine_size else problem.adjoint(), problem.weight_gradient()
 
 
 @contextmanager
@@ -217,6 +244,9 @@ def named_call(name: str, arrays: dict[str, Any], options: dict[str, Any]) -> It
 def engine_dtype(*arrays: Array, wanted: Any = None) -> np.dtype[Any] | None:
     """Return the dtype in which compiled kernels answer, or None where only the reference does."""
     dtypes = [array.dtype for array in arrays]
+    first = dtypes[0]
+    if first in _COMMON and wanted in (None, first) and all(dtype is first for dtype in dtypes):
+        return first
     result = result_dtype(*dtypes, out_dtype=wanted)
     if result.name in ("float16", "bfloat16"):
         return result if all(dtype == result for dtype in dtypes) else None
@@ -230,7 +260,9 @@ def _computed(
     arrays = [array for array in (x, other, bias) if array is not None]
     dtype = engine_dtype(*arrays, wanted=wanted)
     if dtype is not None and problem.multiplications > TINY:
-        found = _planned(replace(problem, dtype=dtype.name), arrays, dtype)
+        name = _COMMON.get(dtype) or dtype.name
+        same = problem if problem.dtype == name else replace(problem, dtype=name)
+        found = _planned(same, arrays, dtype)
         if found is not None:
             y: Array = found.run(x, other, bias, None, into)
             return y
@@ -239,14 +271,14 @@ def _computed(
 
 
 def _planned(problem: Problem, arrays: Sequence[Array], dtype: np.dtype[Any]) -> Any:
-    from twofold.engine.plan import plan, why_not  # the compiler is loaded when there is work for it
+    from twofold.engine.plan import known, why_not  # the compiler is loaded when there is work for it
 
     if why_not(problem):
         return None
     size = math.prod(problem.result_shape) * dtype.itemsize
     size += sum(array.size * dtype.itemsize for array in arrays if array.dtype != dtype)
     check_memory(f"a result of shape {problem.result_shape}", size)
-    found = plan(problem)
+    found = known(problem)
     if found.algorithm == "reference":
         return None
     check_memory("the whole computation", size + found.workspace)

@@ -11,6 +11,7 @@ and goes through DLPack. `vjp` gives NumPy users the gradients.
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
@@ -315,12 +316,12 @@ def vjp(
         raise UnsupportedError("vjp returns new arrays and takes no out=", repair="no out")
     y = operation(x, weight, bias, *args, **options)
     # Copied below: what the caller does to x or weight before the gradients are asked for must not reach them.
-    given = dict(inspect.signature(operation).bind(x, weight, bias, *args, **options).arguments)
+    given = dict(_signature(operation).bind(x, weight, bias, *args, **options).arguments)
     sizes = given | given.pop("options", {})
     inputs_and_result = ("input", "x", "weight", "bias", "out", "out_dtype")
     described = {name: value for name, value in sizes.items() if name not in inputs_and_result}
     call = describe(door, x, weight, bias, described)
-    call = replace(call, x=call.x.copy(), other=call.other.copy())
+    call = replace(call, x=call.x.copy("K"), other=call.other.copy("K"))  # in the order of memory that they have
 
     def pull_back(grad_y: Any) -> tuple[Any, Any, Any]:
         with named_call(f"vjp({door.name}, …)", {"grad_y": grad_y}, {}):
@@ -329,6 +330,10 @@ def vjp(
     return y, pull_back
 
 
+_signature = functools.cache(inspect.signature)
+
+
+@functools.cache
 def _doors() -> dict[Callable[..., Any], Door]:
     named: list[tuple[Callable[..., Any], int | None]] = [(conv, None), (conv1d, 1), (conv2d, 2), (conv3d, 3)]
     named += [(conv_transpose, None), (conv_transpose1d, 1), (conv_transpose2d, 2), (conv_transpose3d, 3)]

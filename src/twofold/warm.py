@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from twofold.call import TINY, Call, engine_dtype, stored_as
+from twofold.call import TINY, Call, engine_dtype, is_plain, stored_as
 from twofold.engine import pool, threads
 
 __all__ = ["find", "forget", "remember"]
 
 _MOST = 512
 _seen: dict[Hashable, _Warm] = {}
-_PLAIN = (int, str, type(None))  # True is no 1 here: the long way refuses it
 
 
 def find(name: str, x: Any, weight: Any, bias: Any, sizes: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
@@ -72,8 +71,7 @@ def _key(
         arrays = (x.shape, x.stride(), x.dtype, weight.shape, weight.stride(), weight.dtype)
         arrays += (None if bias is None else (bias.shape, bias.stride(), bias.dtype), "torch")
     for value in sizes.values():
-        kind = type(value)
-        if kind not in _PLAIN and not (kind is tuple and all(type(v) is int for v in value)):
+        if not is_plain(value):
             return None
     for option, value in options.items():
         if option not in ("layout", "flip") or type(value) not in (str, bool):

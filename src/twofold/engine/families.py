@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from twofold.engine import depthwise, planar_schedule, schedule, single, tables
+from twofold.engine import depthwise, planar_schedule, pointwise, schedule, single, tables
 from twofold.engine.emit import BYTES
 from twofold.engine.machine import Machine
 from twofold.engine.schedule import Layer, Schedule
@@ -26,6 +26,7 @@ class Family:
     fits: Callable[[Layer, Machine], bool]
     cost: Callable[[Layer, Machine], float]  # estimated cycles of one thread, to compare families by
     reads: Callable[[Layer, Strides], Any]  # how, or by what kernel, its patches are packed from inputs of such strides
+    dense: bool = False  # whether the input must be dense, with its channels last
 
 
 def _reads_patch(layer: Layer, strides: Strides) -> str:
@@ -52,6 +53,16 @@ FAMILIES: tuple[Family, ...] = (
         lambda layer, machine: depthwise.fits(layer, machine, layer.input_last),
         depthwise.cost,
         lambda layer, strides: None,
+        dense=True,
+    ),
+    Family(
+        "pointwise",
+        "register tiles of pixels x output channels, the input read where it stands, since every cell has one tap",
+        pointwise.schedule,
+        lambda layer, machine: pointwise.fits(layer, machine, layer.input_last),
+        pointwise.cost,
+        lambda layer, strides: None,
+        dense=True,
     ),
     Family(
         "planar",

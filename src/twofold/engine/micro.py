@@ -139,8 +139,9 @@ class _Apart:
         return [f.hide(here + self.row * r + self.one * q) for r, q in places]
 
     def next(self, f: Function, starts: Sequence[Value], step: int) -> list[Value]:
-        """Return them for the next channel. Unhidden, each pixel would be given a register of its own, or none."""
-        return [start + step if self.one is None else f.hide(start + step) for start in starts]
+        """Return them for the next channel, hidden: LLVM would give each pixel a register, and spill some on x86."""
+        hides = self.one is not None and f.module.machine.isa != "neon"
+        return [f.hide(start + step) if hides else start + step for start in starts]
 
     def pixel(self, tile: Tile, starts: Sequence[Value], r: int, q: int) -> Value:
         """Return the address of a pixel that is read in place."""

@@ -188,9 +188,15 @@ def _layer(setting: Setting) -> Layer:
     )  # fmt: skip
 
 
+def known(problem: Problem) -> Plan:
+    """Return the plan of a problem without activation, made once."""
+    found: Plan = kept((problem, host()), lambda: plan(problem))
+    return found
+
+
 def bound_for(problem: Problem, x: Array, weight: Array) -> tuple[Bound, Call, Problem] | None:
     """Return what runs a problem on arrays of these strides, or None where the reference does."""
-    found = plan(problem)
+    found = known(problem)
     if found.algorithm == "reference" or problem.rank > INNER or found.moves(x):
         return None
     bound, call = found.call_for(x.strides, weight.strides)
@@ -255,7 +261,6 @@ class Plan:
         self._outer: Outer | None = None
         self._tuned: set[Setting] = set()
         self._ready: dict[Any, tuple[Bound, Call]] = {}
-        self._in_place: bool | None = None
         if problem.rank > INNER and (activation != "none" or residual):
             raise UnsupportedError("no activation or residual with more than 3 spatial axes", repair="a second pass")
         if not self._reason:
@@ -278,8 +283,9 @@ class Plan:
         """The family of kernels, or `reference`."""
         if self._reason:
             return "reference"
-        engine = self._engine()
-        return engine.family.name if isinstance(engine, Bound) else "weight gradient"
+        if self._plain.op == "conv_weight_gradient":
+            return "weight gradient"
+        return str(self._engine().family.name)
 
     @property
     def why(self) -> str:
@@ -568,11 +574,13 @@ class Plan:
         # Kernels that read the input where it stands know no strides.
         if self._plain.layout != "channels_last" or self._reason:
             return x
-        if self._in_place is None:
-            self._in_place = self.algorithm == "in place"
-        if not self._in_place:
+        last = x.transpose(0, *range(2, x.ndim), 1)
+        if last.flags.c_contiguous:
             return x
-        return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+        engine = self._engine()  # asked each time, since tuning may change its mind
+        if not (isinstance(engine, Bound) and engine.family.dense):
+            return x
+        return np.moveaxis(np.ascontiguousarray(last), -1, 1)
 
     def _side(self, name: str, array: Array, shape: tuple[int, ...]) -> Array:
         if self.problem.layout == "channels_last" and array.ndim == len(shape):

@@ -31,7 +31,7 @@ from twofold.engine.records import ENTRY, NOW
 from twofold.engine.store import Store
 from twofold.engine.weights import PIECE, BlockPacker
 
-__all__ = ["STREAMED", "Lanes", "Layer", "Planner", "Schedule", "balanced", "schedule"]
+__all__ = ["STREAMED", "Lanes", "Layer", "Planner", "Schedule", "Span", "Table", "balanced", "schedule"]
 
 Table = npt.NDArray[np.int64]
 Kernel = Tile | AmxTile | Store | BlockPacker
@@ -377,16 +377,16 @@ class Planner:
             return self._kernel(AmxTile(rows, pixels, vectors))
         return self._kernel(Tile(rows, pixels, vectors, self.block, layer.scalar, layer.depthwise, streams))
 
-    def _row_tiles(self, runs: Sequence[Run], length: int, vectors: int, indirect: bool) -> tuple[float, list[_Span]]:
+    def _row_tiles(self, runs: Sequence[Run], length: int, vectors: int, indirect: bool) -> tuple[float, list[Span]]:
         """Cover a row of cells by tiles, split into runs of equal taps where that costs less."""
         whole = Run(0, length, min(r.first for r in runs), max(r.last for r in runs))
-        best: tuple[float, list[_Span]] | None = None
+        best: tuple[float, list[Span]] | None = None
         for parts in ([whole], list(runs)) if len(runs) * self.lists <= _MOST_LISTED else ([whole],):
             cost, spans = 0.0, []
             for part in parts:
                 per, cover = self._cover(part.stop - part.start, vectors, indirect and part.stop == length)
                 cost += per * max(part.last - part.first, 0.2)
-                spans += [_Span(part.start + at, q, part.first, part.last) for at, q in cover]
+                spans += [Span(part.start + at, q, part.first, part.last) for at, q in cover]
             if best is None or cost < best[0] * 0.97:
                 best = cost, spans
         assert best is not None
@@ -534,7 +534,7 @@ class Planner:
             else:
                 first, last = min(r.first for r in runs), max(r.last for r in runs)
                 _, cover = self._cover(runs[-1].stop, block.vectors, False, 2)
-                spans = [_Span(p, q, first, last) for p, q in cover]
+                spans = [Span(p, q, first, last) for p, q in cover]
             for span in spans:
                 taps, count = self._taps(number, (*runs_dh, (span.first, span.last)), block.vectors)
                 if indirect:
@@ -547,8 +547,8 @@ class Planner:
                 blocks_taps = self.full_taps[number] * self.held * lanes_bytes
                 entries.append((
                     tile, image, taps * 16, count,
-                    base_in + span.at * self.pixel, self.pitch[1], block.at + starts[number], blocks_taps,
-                    block.first * self.size, target, dst, pitch, dst_row, 0, 0, 0,
+                    base_in + span.at * self.pitch[2], self.pitch[1], block.at + starts[number], blocks_taps,
+                    block.first * self.size, target, dst, pitch, dst_row, 0, 0, self.pitch[2],
                 ))  # fmt: skip
         if indirect:
             way = Store("last" if layer.channels_last else "first", layer.scalar, layer.target, layer.activation,
@@ -687,7 +687,9 @@ class Planner:
 
 
 @dataclass(frozen=True, slots=True)
-class _Span:
+class Span:
+    """A tile of a row: its first cell, its cells, and the taps that they read."""
+
     at: int
     pixels: int
     first: int

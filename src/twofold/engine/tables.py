@@ -93,8 +93,8 @@ def products(layer: Layer) -> int:
     return total
 
 
-def cost_of_tiles(layer: Layer, machine: Machine) -> float:
-    """Return about how many cycles of one core the register tiles of `schedule` take."""
+def cost_of_tiles(layer: Layer, machine: Machine, copies: bool = True) -> float:
+    """Return about how many cycles of one core the register tiles of `schedule` take, with the copies into patches."""
     lanes = machine.vector_bytes // BYTES[layer.scalar]
     cells_in = math.prod(side.in_size for side in layer.sides) * layer.batch
     cells_out = math.prod(side.out_size for side in layer.sides) * layer.batch
@@ -103,7 +103,7 @@ def cost_of_tiles(layer: Layer, machine: Machine) -> float:
         spread = any(side.step_out > 1 for side in layer.sides)
         return blocks * (products(layer) + 16.0 * cells_in + (12.0 if spread else 4.0) * cells_out)
     vectors = -(-layer.outputs // lanes) * layer.groups
-    copied = layer.groups * layer.inputs * cells_in * BYTES[layer.scalar] / 8
+    copied = layer.groups * layer.inputs * cells_in * BYTES[layer.scalar] / 8 if copies else 0.0
     return vectors * (products(layer) * layer.inputs / 1.3 + 6.0 * cells_out) + copied
 
 
