@@ -1,22 +1,21 @@
 """What the machine gives, measured in the same run: multiply-adds per second, and bytes copied per second.
 
-The peak is that of the best large matrix product among NumPy and torch: a lower bound of what the cores can do, until
-the engine can emit a loop of multiply-adds and nothing else.
+The peak is that of a loop of multiply-adds on registers and nothing else, on as many threads as the race has.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from twofold.bench.worker import time_call
+from twofold.engine import peak
 
 __all__ = ["PEAK_IS", "limit_seconds", "measure"]
 
-PEAK_IS = "best large matrix product of NumPy and torch; a lower bound"
+PEAK_IS = "a loop of multiply-adds on registers"
 _SIZES = (1 << 20, 8 << 20, 256 << 20)  # bytes read and written: about a core's own cache, a shared one, memory
 _ROUNDS = 3
 _SECONDS = 0.06  # of each measurement in each round; the best counts
@@ -27,12 +26,11 @@ def measure(threads: int) -> dict[str, Any]:
 
     returns  fma_gflops by dtype (2 per multiply-add), peak_is, copy_gbs by working set in bytes (read + written)
     """
-    products = [(dtype, product) for dtype in ("float32", "float64") for product in _products(dtype, threads)]
     gflops = {"float32": 0.0, "float64": 0.0}
     copies = dict.fromkeys(_SIZES, 0.0)
     for _ in range(_ROUNDS):
-        for dtype, (work, call) in products:
-            gflops[dtype] = max(gflops[dtype], work / min(time_call(call, _SECONDS)) / 1e9)
+        for dtype in gflops:
+            gflops[dtype] = max(gflops[dtype], peak.gflops(dtype, threads, _SECONDS))
         for size in _SIZES:
             copies[size] = max(copies[size], _copy_gbs(size, _SECONDS))
     return {
@@ -57,21 +55,6 @@ def limit_seconds(work: int, traffic: int, dtype: str, facts: dict[str, Any]) ->
     rate = next((rate for size, rate in sizes if size >= traffic), sizes[-1][1])
     computing, moving = work / facts["fma_gflops"][dtype] / 1e9, traffic / rate / 1e9
     return (computing, "peak") if computing >= moving else (moving, "bandwidth")
-
-
-def _products(dtype: str, threads: int) -> list[tuple[int, Callable[[], Any]]]:
-    products: list[tuple[int, Callable[[], Any]]] = []
-    for size in (512, 1024):
-        a = np.random.default_rng(0).standard_normal((size, size)).astype(dtype)
-        products.append((2 * size**3, lambda a=a: a @ a))  # type: ignore[misc]
-        try:
-            import torch
-        except ImportError:
-            continue
-        torch.set_num_threads(threads)
-        t = torch.from_numpy(a)
-        products.append((2 * size**3, lambda t=t: torch.mm(t, t)))  # type: ignore[misc]
-    return products
 
 
 def _copy_gbs(size: int, seconds: float) -> float:
