@@ -23,6 +23,7 @@ LIMIT = 120  # seconds for one mutant; one that runs longer has hung, and so was
 AXIS, PROBLEM, LAWS = "tests/geometry/test_axis.py", "tests/geometry/test_problem.py", "tests/test_laws.py"
 LAYER, REFERENCE = "tests/geometry/test_layer.py", "tests/test_reference.py"
 FUNCTIONAL, BAD = "tests/test_functional.py", "tests/test_bad_input.py"
+PLAN = "tests/engine/test_plan.py"
 
 
 class Mutant(NamedTuple):
@@ -282,6 +283,38 @@ MUTANTS = [
         "a field may stand twice", "geometry/notation.py", "if key in fields or key in words:", "if False:", PROBLEM
     ),
     Mutant("digits of every script", "geometry/notation.py", "[0-9]", r"\d", PROBLEM),
+    # the engine
+    Mutant("bias forgotten", "engine/micro.py", 'total = f.binary("fadd",', 'total = f.binary("fsub",', PLAN),
+    Mutant("borders not zeroed", "engine/patch.py", "self.clear(line, low)", "self.clear(line, low * 0)", PLAN),
+    Mutant(
+        "a column beyond is read",
+        "engine/patch.py",
+        'cells = (self.of("size_w") - residue + step - 1) // step - first',
+        'cells = (self.of("size_w") - residue + step - 1) // step - first + 1',
+        PLAN,
+    ),
+    Mutant("a tap too few at a border", "engine/lower.py", "int(met[-1]) + 1", "int(met[-1])", PLAN),
+    Mutant(
+        "a shift off by one",
+        "engine/schedule.py",
+        "- self.layer.sides[axis].low",
+        "- self.layer.sides[axis].low + 1",
+        PLAN,
+    ),
+    Mutant(
+        "tiles reach beyond the result",
+        "engine/schedule.py",
+        "if at + pick[n] > cells and not over:",
+        "if at + pick[n] > cells and over:",
+        PLAN,
+    ),
+    Mutant("the residual twice", "engine/store.py", 'x = f.binary("fadd", x,', 'x = f.binary("fadd", other,', PLAN),
+    Mutant(
+        "packed for anything", "engine/plan.py", "if weight.key != bound.weight_key:", "if weight.key is None:", PLAN
+    ),
+    Mutant("True is 1", "call.py", "kind in _PLAIN or", "kind in (*_PLAIN, bool, float) or", PLAN),
+    Mutant("a stretch too far", "engine/schedule.py", "start + first * inner", "start + (first + 1) * inner", PLAN),
+    Mutant("images do not reach back", "engine/driver.py", ") - images)  # the last", "))  # the last", PLAN),
 ]
 
 
@@ -319,6 +352,8 @@ def outcome(folder: Path, mutant: Mutant) -> tuple[str, float]:
     failed = next((line for line in text.splitlines() if line.startswith(("FAILED", "ERROR"))), "")
     # 1: a test failed; 2 and 4: the mutant does not even import, which is noticed but says nothing about the tests.
     verdicts = {0: "SURVIVED", 1: f"killed by {failed.partition('::')[2][:60]}", None: "killed: ran too long"}
+    if code is not None and code < 0:
+        return f"killed: the process died of signal {-code}", time.monotonic() - start
     return verdicts.get(code, f"BROKEN, pytest ended with {code}: {failed[:80]}"), time.monotonic() - start
 
 

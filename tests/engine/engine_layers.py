@@ -20,6 +20,8 @@ conv n2 ci5 co6 i40 k5 d2 p3:1
 conv g2 ci34 co10 i6x7x8 k3x2x1 p1x0x0 nhwc
 conv ci1 co20 i100 k9 s4
 conv ci1 co40 i3000 k512 s128
+conv n19 ci6 co20 i5x4 k3 p1
+conv_transpose n67 ci6 co20 i1x1 k3 nhwc
 conv n3 ci24 co40 i9x13 k1
 conv n3 ci24 co40 i9x13 k1 nhwc
 conv ci8 co8 i20x20 k1 s2 p2
