@@ -35,6 +35,12 @@ conv n5 ci3 co1 i17x16 k5 p2
 conv ci1 co1 i40x70 k11 p5
 conv ci12 co3 i9x33 k3 p1 nhwc
 conv ci70 co20 i1x1 k1
+conv n3 ci33 co64 i7x7 k1 nhwc
+conv n3 ci17 co33 i9x14 k1 s2 nhwc
+conv n2 ci8 co70 i20x19 k1 s2 p2 nhwc
+conv n2 g2 ci128 co70 i9x7 k1 nhwc
+conv ci20 co36 i40 k1 nhwc f64
+conv n2 ci16 co32 i5x6x7 k1 s2x1x1 nhwc
 conv n9 ci33 co35 i1x1 k1 nhwc
 conv ci6 co8 i12x13 k3 p1 reflect
 conv ci6 co8 i12x13 k3 p2 circular nhwc
@@ -59,6 +65,9 @@ conv_transpose n2 ci12 co3 i9x10 k4 s2 p1 nhwc
 conv_transpose ci21 co21 i7x7 k16 s8 p4
 conv_transpose ci21 co21 i7x7 k16 s8 p4 nhwc
 conv_transpose ci9 co16 i4x5x6 k2 s2 nhwc
+conv_transpose n3 ci64 co32 i7x7 k2 s2 nhwc
+conv_transpose n2 ci20 co36 i9x8 k2 s3 op1 nhwc
+conv_transpose n2 g2 ci34 co40 i9x8 k2x1 s2x3 p1x0 nhwc
 conv_transpose ci6 co8 i12x13 k3 p1 reflect
 conv_transpose ci1 co1 i300 k16 s4 p6
 conv_transpose ci3 co40 i9 k3 s5

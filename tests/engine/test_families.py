@@ -12,7 +12,7 @@ import pytest
 from engine_layers import arrays, drawn, fenced
 
 from twofold import reference
-from twofold.engine import binary, depthwise, families, machine, planar_schedule
+from twofold.engine import binary, depthwise, families, machine, planar_schedule, pointwise
 from twofold.engine.bound import Bound, code_of
 from twofold.engine.emit import Module
 from twofold.engine.lower import lower
@@ -25,6 +25,10 @@ from twofold.geometry import Problem
 IN_PLACE = families.Family(
     "in place", "", depthwise.schedule, lambda layer, machine: depthwise.fits(layer, machine, layer.channels_last),
     depthwise.cost, lambda layer, strides: None,
+)  # fmt: skip
+POINTWISE = families.Family(
+    "pointwise", "", pointwise.schedule, lambda layer, machine: pointwise.fits(layer, machine, layer.channels_last),
+    pointwise.cost, lambda layer, strides: None,
 )  # fmt: skip
 PLANAR = families.Family(
     "planar", "", planar_schedule.schedule, planar_schedule.fits, planar_schedule.cost, planar_schedule.packer
@@ -96,7 +100,29 @@ conv_transpose ci7 co2 i6x9 k9 s4 p3 nhwc
 conv_transpose ci4 co1 i3x5x6 k5 s4 p1x2x0 op1x0x2
 """.strip().splitlines()
 
-TABLE = [*((text, IN_PLACE) for text in LAST), *((text, PLANAR) for text in FEW)]
+ONE = """
+conv ci16 co32 i14x14 k1 nhwc
+conv n3 ci24 co40 i9x13 k1 nhwc
+conv n3 ci17 co33 i9x14 k1 s2 nhwc
+conv n2 ci8 co70 i20x19 k1 s2 p2 nhwc
+conv n3 g2 ci128 co140 i9x7 k1 nhwc
+conv n5 ci33 co20 i40 k1 nhwc
+conv ci64 co36 i7x7 k1 nhwc f64
+conv n2 ci16 co32 i5x6x7 k1 s2x1x1 nhwc
+conv n2 ci9 co1 i1x5 k1 p1 nhwc
+conv n9 ci70 co64 i1x1 k1 nhwc
+conv_transpose n3 ci64 co32 i7x7 k2 s2 nhwc
+conv_transpose ci20 co70 i9x15 k2 s2 nhwc
+conv_transpose n2 ci20 co36 i9x8 k2 s3 op1 nhwc flip
+conv_transpose n2 g2 ci34 co40 i9x8 k2x1 s2x3 p1x0 nhwc
+conv_transpose n2 ci20 co36 i2x3x4 k2x1x3 s2x3x3 nhwc f64
+""".strip().splitlines()
+
+TABLE = [
+    *((text, IN_PLACE) for text in LAST),
+    *((text, PLANAR) for text in FEW),
+    *((text, POINTWISE) for text in ONE),
+]
 POSIX = pytest.mark.skipif(os.name == "nt", reason="protected pages of POSIX")
 
 
@@ -148,7 +174,7 @@ def run(problem, family, threads, x, weight, bias, residual=None, activation="no
 
 def fitting(problem: Problem) -> list[families.Family]:
     layer = layer_of(problem)
-    return [family for family in (IN_PLACE, PLANAR) if family.fits(layer, machine.host())]
+    return [family for family in (IN_PLACE, PLANAR, POINTWISE) if family.fits(layer, machine.host())]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -190,7 +216,7 @@ def test_many_drawn_integers_are_exact():
     _check_drawn(range(1000, 4000))
 
 
-@pytest.mark.parametrize("text", [*LAST[1::4], *FEW[::3]])
+@pytest.mark.parametrize("text", [*LAST[1::4], *FEW[::3], *ONE[::3]])
 def test_residual_and_activation_follow_the_sum(text):
     problem = Problem.parse(text)
     x, weight, bias = arrays(problem)
@@ -277,6 +303,10 @@ def test_costs_prefer_what_is_faster():
         assert planar_schedule.cost(layer, here) < cost_of_tiles(layer, here) / 2
     dense = layer_of(Problem.parse("conv ci64 co32 i14x14 k3 p1"))
     assert planar_schedule.cost(dense, here) > cost_of_tiles(dense, here)
+    one = layer_of(Problem.parse("conv ci64 co256 i56x56 k1 nhwc"))
+    assert pointwise.cost(one, here) < cost_of_tiles(one, here)
+    few = layer_of(Problem.parse("conv ci64 co3 i56x56 k1 nhwc"))  # 0.056 against 0.053 ms
+    assert planar_schedule.cost(few, here) < pointwise.cost(few, here)
     mobile = layer_of(Problem.parse("conv g64 ci64 co64 i112x112 k3 p1 nhwc"))
     assert depthwise.cost(mobile, here) < cost_of_tiles(mobile, here)
 

@@ -74,11 +74,13 @@ STRIDED = [
     "conv n2 ci3 co24 i9x11 k3 s2 p1",
     "conv n2 ci1 co24 i9x11 k3 p1 nhwc",
     "conv n2 ci18 co40 i9x11 k1",
+    "conv n2 ci18 co40 i9x11 k1 nhwc",
     "conv n2 g20 ci20 co20 i9x11 k3 p1 nhwc",
     "conv n2 g20 ci20 co20 i9x11 k3 p1",
     "conv n2 ci6 co3 i9x11 k3 p1",
     "conv_transpose n2 ci20 co24 i5x6 k4 s2 p1",
     "conv_transpose n2 ci20 co3 i5x6 k4 s2 p1",
+    "conv_transpose n2 ci20 co36 i5x6 k2 s2 nhwc",
 ]
 
 
@@ -101,6 +103,13 @@ def test_any_strides_of_the_inputs(text):
     crooked[...] = x
     assert np.array_equal(p.run(crooked, weight, bias), want)
     assert np.array_equal(p.run(x.astype(x.dtype.newbyteorder()), weight, bias), want)
+
+
+def test_strides_of_axes_of_one_cell_mean_nothing():
+    problem = Problem.parse("conv n2 ci20 co40 i70x1 k1 nhwc")
+    x, weight, bias = arrays(problem)
+    odd = np.lib.stride_tricks.as_strided(x, x.shape, (*x.strides[:3], 4 * x.strides[2] + 4))
+    assert np.array_equal(plan(problem).run(odd, weight, bias), reference.run(problem, x, weight, bias))
 
 
 WINDOWS = [

@@ -158,7 +158,8 @@ class Bound:
         plan, layer = self.schedule, self.layer
         bands = len(np.unique(plan.jobs[:, [JOB.index[f"first_{axis}"] for axis in "dhw"]], axis=0))
         several = bands > 1 or plan.fixed["count"] > plan.fixed["per_block"]
-        alone = self.family.name in ("direct", "pointwise", "single") and plan.stored != "bfloat" and not layer.depthwise
+        takes = self.family.name in ("direct", "pointwise", "single")
+        alone = takes and plan.stored != "bfloat" and not layer.depthwise
         return alone and not several and plan.weight_bytes >= _FUSED
 
     @property

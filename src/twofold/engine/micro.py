@@ -8,7 +8,7 @@
 Counts are run-time arguments. What is known here is the tile and the distance of neighbouring pixels in the patch, so
 every address inside the innermost loop is a register plus a constant. In the depthwise form a lane is a channel, of the
 input as well: no broadcast, and no sum over channels. In the form that reads the input where it stands, the distance is
-an argument too: every fifth pixel of a row has a register, and the four after it are that plus a multiple of the distance.
+an argument too: every fifth pixel of a row has a register, the four after it are that plus a multiple of the distance.
 
 The weights of a tap are [channel][V * lanes]; a list of taps holds, for each, the offset of its pixel in the patch and
 of its weights. Results, plus bias, go to pixels `pitch` bytes apart, always whole vectors.
