@@ -144,6 +144,8 @@ class _Copy:
             with f.loop(self.cells, step=lanes) as cell:
                 left = self.cells - cell.index
                 mask = f.mask(left, lanes)
+                for start in starts:
+                    f.prefetch(start + (cell.index * item + 4 * lanes * item))
                 rows = [f.load_masked(self.kind, start + cell.index * item, mask) for start in starts]
                 for i, column in enumerate(f.transpose([f.convert(x, self.scalar) for x in rows])):
                     with f.when(f.compare("sgt", left, i)):
@@ -161,6 +163,8 @@ class _Copy:
             with f.loop(wanted, step=lanes) as lane:
                 left = (wanted - lane.index) * taps
                 start = line + lane.index * (taps * item)
+                for i in range(taps):  # each channel is on another page, where the machine foresees nothing
+                    f.prefetch(start + self.ins * 3 + i * lanes * item)
                 masks = [f.mask(left - i * lanes, lanes) for i in range(taps)]
                 cells = [f.load_masked(self.kind, start + i * lanes * item, mask) for i, mask in enumerate(masks)]
                 for tap, x in enumerate(self._apart([f.convert(x, self.scalar) for x in cells])):
