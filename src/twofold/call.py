@@ -212,7 +212,7 @@ def is_plain(value: object) -> bool:
 
 
 def _problem(op: str, in_size: tuple[int, ...], kernel_size: tuple[int, ...], **options: Any) -> Problem:
-    plain = all(is_plain(value) or type(value) is bool and key == "flip" for key, value in options.items())
+    plain = all(is_plain(value) or (type(value) is bool and key == "flip") for key, value in options.items())
     return (_known_problem if plain else Problem.of)(op, in_size, kernel_size, **options)
 
 

@@ -20,6 +20,7 @@ from twofold.engine import pool, threads
 __all__ = ["find", "forget", "remember"]
 
 _MOST = 512
+_LARGEST = 4 << 20  # bytes of the tables of a layer that is remembered here
 _seen: dict[Hashable, _Warm] = {}
 
 
@@ -38,13 +39,16 @@ def remember(
     if key is None or call.problem.multiplications <= TINY or call.problem.padding_mode != "zeros":
         return
     arrays = [array for array in (call.x, call.other, call.bias) if array is not None]
+    brought = [array for array in (x, weight, bias) if array is not None]
+    if not all(_is_same(host, own) for host, own in zip(arrays, brought, strict=True)):
+        return  # a copy was computed with, of another type maybe
     dtype = engine_dtype(*arrays)
     if dtype is None or dtype.name not in ("float32", "float64") or any(array.dtype != dtype for array in arrays):
         return
     from twofold.engine.plan import bound_for
 
     bound = bound_for(stored_as(call), call.x, call.other)
-    if bound is None:
+    if bound is None or bound[0].table_bytes > _LARGEST:
         return
     while len(_seen) >= _MOST:
         _seen.pop(next(iter(_seen)), None)
@@ -77,6 +81,13 @@ def _key(
         if option not in ("layout", "flip") or type(value) not in (str, bool):
             return None
     return (name, arrays, *sizes.values(), *options.items(), threads.count())
+
+
+def _is_same(host: np.ndarray[Any, Any], own: Any) -> bool:
+    # Whether what was computed with is the caller's own memory, in whole elements.
+    address = own.__array_interface__["data"][0] if isinstance(own, np.ndarray) else own.data_ptr()
+    whole = all(stride % host.itemsize == 0 for stride in host.strides)
+    return bool(address == host.__array_interface__["data"][0] and own.dtype.itemsize == host.itemsize and whole)
 
 
 def _ordinary(torch: Any, *tensors: Any) -> bool:

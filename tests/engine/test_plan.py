@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -533,3 +535,95 @@ def test_tuning_measures_and_remembers(monkeypatch, tmp_path):
     again = plan(problem)._engine()
     assert (again.family.name, again.layer.scale) == (last.family.name, last.layer.scale) != ("direct", 0)
     assert np.array_equal(plan(problem).run(x, weight, bias), want)
+
+
+# -- what a reviewer broke ---------------------------------------------------------------------------------------------
+
+
+def test_what_was_copied_is_not_remembered():
+    torch = pytest.importorskip("torch")
+    x, weight = torch.ones(1, 16, 32, 32).bfloat16(), torch.ones(16, 16, 3, 3).bfloat16()
+    for _ in range(3):
+        y = tf.conv2d(x, weight, torch.ones(16).bfloat16())
+        assert y.dtype == torch.bfloat16 and y.max() == 145
+    packed = np.ones((16, 16, 3, 3), [("a", "f4"), ("b", "u1")])["a"]  # strides of 5 bytes
+    for _ in range(3):
+        assert tf.conv2d(np.ones((1, 16, 32, 32), np.float32), packed).max() == 144
+
+
+def test_folded_padding_takes_no_activation_and_no_residual():
+    text = "conv_transpose n2 ci16 co16 i20x20 k3x3 p1 reflect"
+    for options in ({"residual": True}, {"activation": "relu"}):
+        with pytest.raises(UnsupportedError, match=r"no activation or residual with padding_mode 'reflect'"):
+            plan(text, **options)
+
+
+def test_packed_weights_know_their_operation_and_survive_copies():
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((2, 16, 20, 20)).astype("f4"), rng.standard_normal((16, 16, 3, 3)).astype("f4")
+    p = plan("conv_transpose n2 ci16 co16 i20x20 k3x3")
+    with pytest.raises(UnsupportedError, match="packed for another layer"):
+        p(x, plan("conv n2 ci16 co16 i20x20 k3x3").pack(weight))
+    with pytest.raises(UnsupportedError, match="packed for another layer"):
+        plan("conv n2 ci16 co16 i20x20 k3x3 int8")(x.astype("i1"), p.pack(weight))
+    packed, want = p.pack(weight), p(x, weight)
+    for copied in [copy.deepcopy(packed) for _ in range(8)] + [pickle.loads(pickle.dumps(packed))]:
+        assert np.array_equal(p(x, copied), want)
+    for again in (copy.deepcopy(p), pickle.loads(pickle.dumps(p))):
+        assert np.array_equal(again(x, packed), want)
+    with pytest.raises(UnsupportedError, match="lost a part"):
+        p(x, plans.PackedWeight(packed.key, np.zeros(3, np.uint8)))
+
+
+def test_packed_weights_outlive_tuning(monkeypatch, tmp_path):
+    from twofold.engine import wisdom
+
+    monkeypatch.setenv("TWOFOLD_CACHE", str(tmp_path))
+    monkeypatch.setattr(plans, "_kept", {})
+    monkeypatch.setattr(wisdom, "_memory", {})
+    text = "conv ci16 co16 i999 k3"
+    x, weight, _ = arrays(Problem.parse(text))
+    p = plan(text)
+    packed, want = p.pack(weight), p(x, weight)
+    monkeypatch.setattr(wisdom, "fastest", lambda calls: 1)
+    tuned = plan(text, tune=True)
+    assert np.array_equal(tuned(x, weight), want) and tuned.algorithm != "direct"
+    assert np.array_equal(p(x, packed), want)
+
+
+def test_unaligned_weights_are_packed_right():
+    raw = np.zeros(65 * 9 * 2 + 1, np.uint8)[1:].view(np.float16).reshape(65, 9, 1)
+    raw[...] = 1
+    p = plan("conv_transpose ci65 co9 i1254 k1 f16")
+    assert p(np.ones((1, 65, 1254), np.float16), p.pack(raw)).min() == 65
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "a", True, 20_000, 10**30])
+def test_threads_are_a_count(threads):
+    with pytest.raises(GeometryError, match="threads"):
+        plan("conv i300x300 k5x5", threads=threads)
+
+
+def test_a_plan_rounds_nothing_silently():
+    p = plan("conv n2 ci16 co16 i20x20 k3x3")
+    x, weight, _ = arrays(p.problem)
+    for wrong in ((x.astype(complex), weight), (x.astype(np.float64), weight), (x, weight.astype(np.float64))):
+        with pytest.raises(UnsupportedError, match=r"is (complex128|float64), but the plan is for float32"):
+            p(*wrong)
+    with pytest.raises(UnsupportedError, match="weight is float64"):
+        p.pack(weight.astype(np.float64))
+    assert np.array_equal(p(x.astype(np.int8), weight), p(x, weight))
+    for wrong, sentence in (
+        (lambda: plan(3), "neither a Problem"),
+        (lambda: plan("conv i30 k5", slope="a"), "slope must be a number"),
+        (lambda: p(x, None), "weight must be"),
+        (lambda: plan("conv_weight_gradient i9x9 k3")(np.ones((1, 1, 9, 9), "f4"), p.pack(weight)), "takes grad_y"),
+    ):
+        with pytest.raises(UnsupportedError, match=sentence):
+            wrong()
+
+
+def test_absurd_sizes_are_refused_before_any_table_is_written():
+    for text in ("conv i1000000000000 k3", "conv i10000000000000000000000000 k3", "conv i1000000000x1000000000 k1"):
+        with pytest.raises(GeometryError, match="bytes, but this machine gives"):
+            plan(text)

@@ -79,7 +79,7 @@ class Bound:
         packing = hashlib.sha256(pieces + plan.sources.tobytes()).digest()
         self.weight_key = (
             machine.isa, self.family.name, layer.source, layer.scalar, layer.groups, layer.inputs, layer.outputs,
-            layer.kernel, layer.flip, plan.weight_bytes, packing,
+            layer.op, layer.kernel, layer.flip, plan.weight_bytes, packing,
         )  # fmt: skip
         self._link()
         self._calls: dict[tuple[Strides, float], Call] = {}
@@ -151,6 +151,12 @@ class Bound:
         return self.schedule.weight_bytes + self.threads * self.schedule.scratch_bytes
 
     # -- weights ------------------------------------------------------------------------------------------------------
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of the tables."""
+        plan = self.schedule
+        return sum(table.nbytes for table in (plan.program, plan.jobs, plan.pieces, plan.taps, plan.sources))
 
     @property
     def fusable(self) -> bool:

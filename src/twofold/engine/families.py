@@ -48,7 +48,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "in place",
-        "register tiles of pixels x channels, the input read where it stands, a row of it for several rows of the result",
+        "register tiles of pixels x channels, the input read where it stands, each row for several of the result",
         depthwise.schedule,
         lambda layer, machine: depthwise.fits(layer, machine, layer.input_last),
         depthwise.cost,

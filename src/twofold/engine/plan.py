@@ -24,7 +24,7 @@ from twofold import reference
 from twofold.arrays import kind_of
 from twofold.engine import families, pool, threads, wisdom
 from twofold.engine.activation import ACTIVATIONS
-from twofold.engine.bound import Bound, Call
+from twofold.engine.bound import Bound, Call, aligned
 from twofold.engine.emit import BYTES
 from twofold.engine.lower import folded, lower
 from twofold.engine.machine import host
@@ -32,7 +32,9 @@ from twofold.engine.outer import INNER, Outer, gradient
 from twofold.engine.schedule import Layer
 from twofold.errors import GeometryError, UnsupportedError
 from twofold.geometry import Problem
+from twofold.geometry.axis import as_count, shown
 from twofold.geometry.layer import one_of
+from twofold.memory import check_memory
 
 __all__ = ["PackedWeight", "Plan", "Setting", "bound_for", "bound_of", "kept", "plan", "why_not"]
 
@@ -40,8 +42,10 @@ Array = npt.NDArray[Any]
 SCALARS = {"float32": ("float", "float"), "float64": ("double", "double"), "float16": ("half", "float"),
            "bfloat16": ("bfloat", "float")}  # fmt: skip  # dtype -> type in memory, type of the sums
 _MOST_TAPS, _MOST_SUMS = 1 << 20, 1 << 14  # of a kernel, and of a weight gradient; more go to the reference
-_MOST_PHASES = 1 << 12  # of a transposed convolution
-_MOST_PLANS = 256
+_MOST_PHASES = 1 << 11  # of a transposed convolution
+_MOST_PLANS, _MOST_BYTES = 256, 256 << 20  # that are remembered, and bytes of their tables
+_MOST_THREADS = 1024
+_PACKED_ELSEWHERE = "the weight was packed for another layer or machine"
 _ONE_THREAD = 1 << 19  # multiplications up to which a second thread costs more than it brings
 
 
@@ -98,10 +102,25 @@ def plan(
     ('direct', 2359296)
     """
     problem = Problem.parse(problem) if isinstance(problem, str) else problem
+    if not isinstance(problem, Problem):
+        raise UnsupportedError(f"{shown(problem)} is neither a Problem nor its string", repair="plan('conv i9 k3')")
     one_of("activation", activation, ACTIVATIONS)
+    try:
+        slope = float(slope)
+    except (TypeError, ValueError):
+        raise UnsupportedError(f"slope must be a number, not {shown(slope)}", repair="slope=0.01") from None
+    if threads is not None and as_count("threads", threads, 1) > _MOST_THREADS:
+        raise GeometryError(f"threads {shown(threads)} is more than {_MOST_THREADS}", repair="threads=None")
+    _check_arrays(problem)
     if problem.op == "conv_weight_gradient" and (activation != "none" or residual):
         raise UnsupportedError("a weight gradient takes no activation and no residual", repair="activation='none'")
-    return Plan(problem, activation, float(slope), residual, threads, tune)
+    return Plan(problem, activation, slope, bool(residual), threads, bool(tune))
+
+
+def _check_arrays(problem: Problem) -> None:
+    # Before any table is written: a plan for arrays that cannot be would only fill memory.
+    for name, shape in (("x", problem.fine_shape), ("the coarse side", problem.coarse_shape)):
+        check_memory(f"{name} of shape {shape}", math.prod(shape) * _item(problem.dtype))
 
 
 def why_not(problem: Problem) -> str:
@@ -128,10 +147,15 @@ def kept(key: Hashable, make: Callable[[], Any]) -> Any:
     found = _kept.get(key)
     if found is None:
         found = make()
-        while len(_kept) >= _MOST_PLANS:
+        size = getattr(found, "table_bytes", 0)
+        while _kept and (len(_kept) >= _MOST_PLANS or size + _held() > _MOST_BYTES):
             _kept.pop(next(iter(_kept)), None)
         _kept[key] = found
     return found
+
+
+def _held() -> int:
+    return sum(getattr(found, "table_bytes", 0) for found in list(_kept.values()))
 
 
 def bound_of(setting: Setting) -> Bound:
@@ -184,7 +208,7 @@ def _layer(setting: Setting) -> Layer:
     return Layer(
         sides, problem.batch, groups, inputs, outputs, scalar, source, source, last, (outs, ins),
         first * strides[0], (1,) * missing + layer.kernel_size, (0,) * missing + strides[2:], problem.flip,
-        setting.activation, setting.residual, setting.packs, problem.layout == "channels_last",
+        problem.op, setting.activation, setting.residual, setting.packs, problem.layout == "channels_last",
     )  # fmt: skip
 
 
@@ -261,6 +285,12 @@ class Plan:
         self._outer: Outer | None = None
         self._tuned: set[Setting] = set()
         self._ready: dict[Any, tuple[Bound, Call]] = {}
+        if problem.padding_mode != "zeros" and problem.op == "conv_transpose" and (activation != "none" or residual):
+            raise UnsupportedError(
+                f"no activation or residual with padding_mode '{problem.padding_mode}' of a transposed convolution, "
+                "whose padding is folded back after the sums",
+                repair="a second pass, or padding_mode='zeros'",
+            )
         if problem.rank > INNER and (activation != "none" or residual):
             raise UnsupportedError("no activation or residual with more than 3 spatial axes", repair="a second pass")
         if not self._reason:
@@ -334,6 +364,10 @@ class Plan:
         """Threads of the next call."""
         return use_threads(self._plain, self._limit)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy is planned anew: machine code and tables of addresses are of one process.
+        return Plan, (self.problem, self.activation, self.slope, self.residual, self._limit, self._tune)
+
     def __repr__(self) -> str:
         return f"<Plan {self.problem}: {self.algorithm}>"
 
@@ -371,7 +405,8 @@ class Plan:
         if self._outer:
             return PackedWeight(self._outer_key, self._outer.pack(_fit(array, _numpy(self.problem.dtype))))
         bound = self._engine()
-        array = np.ascontiguousarray(array, _numpy(self.problem.dtype))
+        self._check_dtype("weight", array)
+        array = np.ascontiguousarray(_fit(array, _numpy(self.problem.dtype)))
         buffer = bound.new_weights()
         bound.pack(array.ctypes.data, buffer.ctypes.data)
         return PackedWeight(bound.weight_key, buffer)
@@ -386,8 +421,12 @@ class Plan:
         out       where to write the result
         returns   as x; of the kind that x is
         """
-        kind = kind_of(x=x, bias=bias)
         problem = self.problem
+        brought = {"x": x, "bias": bias} | ({} if isinstance(weight, PackedWeight) else {"weight": weight})
+        kind = kind_of(**brought, **({} if residual is None else {"residual": residual}))
+        kind.check_agreement(**brought)
+        if isinstance(weight, PackedWeight) and problem.op == "conv_weight_gradient":
+            raise UnsupportedError("a weight gradient takes grad_y, not a packed weight", repair="plan(x, grad_y)")
         is_last = problem.layout == "channels_last"
         sides = [problem.coarse_shape, problem.fine_shape]
         in_shape = sides[0] if problem.op == "conv_transpose" else sides[1]
@@ -409,7 +448,11 @@ class Plan:
         else:
             other = kind.host("weight", weight)
             self._check("weight", other, problem.weight_shape)
+        for name, array in (("x", host_x), ("weight", other), ("bias", host_bias), ("residual", host_residual)):
+            self._check_dtype(name, array)
         y = self.run(host_x, other, host_bias, host_residual)
+        if y.dtype.name == "bfloat16" and not isinstance(x, np.ndarray):
+            y = y.astype(np.float32)  # as tensors are handed over
         if is_last and problem.op != "conv_weight_gradient":
             y = np.moveaxis(y, 1, -1)
         if out is None:
@@ -430,6 +473,8 @@ class Plan:
         """
         problem = self.problem
         if self._reason:
+            if isinstance(other, PackedWeight) and other.key is not None:
+                raise UnsupportedError(_PACKED_ELSEWHERE, repair="plan.pack(weight)")
             weight = other.buffer if isinstance(other, PackedWeight) else other
             return reference.run(problem, x, weight, bias)
         dtype = _numpy(problem.dtype)
@@ -463,8 +508,13 @@ class Plan:
         y = into if into is not None and suits else pool.empty(shape, dtype)
         if isinstance(weight, PackedWeight):
             if weight.key != bound.weight_key:
-                raise UnsupportedError("the weight was packed for another layer or machine", repair="plan.pack(weight)")
+                bound, call = self._packed_for(weight, x)
             data: Array = weight.buffer
+            if data.nbytes != bound.weight_bytes:
+                raise UnsupportedError("the packed weight has lost a part of its buffer", repair="plan.pack(weight)")
+            if data.ctypes.data % 64:  # a copy of a packed weight may begin anywhere
+                data = aligned(data.nbytes)
+                data[:] = weight.buffer
         else:
             data = weight
         padded = None if bias is None else bound.padded_bias(bias)
@@ -481,7 +531,7 @@ class Plan:
 
     def _folded(self, outer: Outer, x: Array, weight: Any, bias: Array | None) -> Array:
         if isinstance(weight, PackedWeight) and weight.key != self._outer_key:
-            raise UnsupportedError("the weight was packed for another layer or machine", repair="plan.pack(weight)")
+            raise UnsupportedError(_PACKED_ELSEWHERE, repair="plan.pack(weight)")
         packed = weight.buffer if isinstance(weight, PackedWeight) else outer.pack(weight)
         y = pool.empty(*_result(self._plain))
         view = np.moveaxis(y, -1, 1) if self._plain.layout == "channels_last" else y
@@ -570,6 +620,18 @@ class Plan:
         """Return whether this input would be copied before it is read."""
         return not np.may_share_memory(self._dense(x), x)
 
+    def _packed_for(self, weight: PackedWeight, x: Array) -> tuple[Bound, Call]:
+        # Tuning may have chosen other kernels since the weight was packed: then those that it was packed for.
+        refused = UnsupportedError(_PACKED_ELSEWHERE, repair="plan.pack(weight)")
+        family = weight.key[1] if isinstance(weight.key, tuple) and len(weight.key) > 1 else None
+        if family not in {family.name for family in families.FAMILIES}:
+            raise refused
+        is_folded = folds(self._plain, x.strides)
+        bound = bound_of(replace(self._setting(None, is_folded), family=str(family)))
+        if bound.weight_key != weight.key:
+            raise refused
+        return bound, bound.call(five(x.strides, is_folded), self.slope)
+
     def _dense(self, x: Array) -> Array:
         # Kernels that read the input where it stands know no strides.
         if self._plain.layout != "channels_last" or self._reason:
@@ -587,6 +649,18 @@ class Plan:
             array = np.moveaxis(array, -1, 1)
         self._check(name, array, shape)
         return array
+
+    def _check_dtype(self, name: str, array: Any) -> None:
+        # A plan has a dtype; what does not fit into it is refused, never rounded.
+        if not isinstance(array, np.ndarray) or self.problem.dtype not in SCALARS:
+            return
+        wanted = _numpy(self.problem.dtype)
+        is_handed_over = self.problem.dtype == "bfloat16" and array.dtype == np.float32
+        if array.dtype != wanted and not is_handed_over and not np.can_cast(array.dtype, wanted):
+            raise UnsupportedError(
+                f"{name} is {array.dtype}, but the plan is for {wanted}",
+                repair=f"{name}.astype(np.{wanted}), or a plan for {array.dtype}",
+            )
 
     def _check(self, name: str, array: Array, shape: tuple[int, ...]) -> None:
         if array.shape != shape:
@@ -622,6 +696,8 @@ def _numpy(dtype: str) -> Any:
     if dtype == "bfloat16":
         found = sys.modules.get("ml_dtypes")
         if found is None:
-            raise UnsupportedError("NumPy has no bfloat16", repair="import ml_dtypes, or torch tensors")
+            raise UnsupportedError(
+                "NumPy has no bfloat16 of its own", repair="import ml_dtypes, or conv and its sisters"
+            )
         return np.dtype(found.bfloat16)
     return np.dtype(dtype)

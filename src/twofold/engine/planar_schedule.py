@@ -32,6 +32,8 @@ from twofold.engine.weights import PIECE
 
 __all__ = ["cost", "fits", "packer", "schedule"]
 
+_MOST_STEP = 64
+_ENOUGH = 512  # vectors of a row from which its cost is taken to be proportional
 Table = npt.NDArray[np.int64]
 _MOST_OUTPUTS = 32  # of a group: beyond, lanes are better spent on outputs
 _VECTORS = (6, 4, 3, 2, 1)
@@ -46,7 +48,9 @@ _LOOPS = """for each image, each group, each band of cells        a job: pack it
 def fits(layer: Layer, machine: Machine) -> bool:
     """Return whether this way is open."""
     if layer.channels_last and layer.groups > 1:
-        return False
+        if layer.sides[2].step_out > _MOST_STEP:
+        return False  # phases would wait in too long a row
+    return False
     phases = math.prod(len(side.lines) for side in layer.sides)
     return layer.outputs <= _MOST_OUTPUTS and phases <= 4096 and phases * layer.groups <= 1 << 16
 
@@ -477,6 +481,8 @@ class _Planner:
         total = 0.0
         depths = sum(line.count * len(line.taps) for line in side_d.lines)
         vectors = -(-side_w.cells // self.lanes)
+        beyond = max(1.0, vectors / _ENOUGH)  # of long rows a part is looked at
+        vectors = min(vectors, _ENOUGH)
         for lines, bundles in self.sets:
             line = side_h.lines[lines[0]]
             for bundle in bundles:
@@ -484,7 +490,7 @@ class _Planner:
                 shared, tall, ladder = self._shape(bundle, vectors, line.count)
                 steps = len(line.taps) + (tall - 1) * shared
                 tile = sum(dict(ladder)[q] for _, q in cover(vectors, ladder))
-                total += 1.5 * depths * math.ceil(line.count / tall) * steps * columns * tile
+                total += 1.5 * depths * math.ceil(line.count / tall) * steps * columns * tile * beyond
         cells = math.prod(side.in_size for side in layer.sides)
         copied = cells * layer.inputs * self.size / 5
         return (total * layer.inputs + copied) * layer.groups * layer.batch + self.y_image * layer.batch / 8

@@ -37,6 +37,7 @@ Table = npt.NDArray[np.int64]
 Kernel = Tile | AmxTile | Store | BlockPacker
 _WIDEST = 896  # cells of a row of a band
 _PLACES = 1 << 17  # elements of an output for which a table of places is written
+_MOST_JOBS = 1 << 14  # of an image
 _LONGEST = 1 << 13  # entries of the program of a band, for each block of lanes
 _MOST_LISTED = 1 << 18  # taps in lists for the sake of borders
 _SLACK = 32  # pixels that a tile may reach beyond its row
@@ -61,6 +62,7 @@ class Layer:
     kernel: tuple[int, ...]  # as sides
     tap_strides: tuple[int, ...]  # cells of the weight between neighbouring taps of each axis
     flip: bool = False
+    op: str = "conv"  # whose weight it is
     activation: str = "none"
     residual: bool = False
     packs: bool = False  # whether the program packs the weights, block by block
@@ -229,7 +231,12 @@ class Planner:
         while jobs < 2 * self.threads > 2 and h >= 8:  # so that no thread waits long for another
             h = -(-h // 2)
             jobs *= 2
-        return [d, h, w]
+        # A job is a line of a table: of very large images the bands grow.
+        while -(-widths[0] // d) * -(-widths[1] // h) * -(-widths[2] // w) > _MOST_JOBS:
+            d, h, w = (
+                (d, h, min(2 * w, widths[2])) if w < widths[2] else (d, 2 * h, w) if h < widths[1] else (2 * d, h, w)
+            )
+        return [min(cells, width) for cells, width in zip((d, h, w), widths, strict=True)]
 
     def _images(self) -> int:
         # Small images share a job, so that weights are read once for several.
@@ -244,10 +251,10 @@ class Planner:
 
     def _lane_blocks(self) -> None:
         layer = self.layer
-        # Taps in all lists of one column of cells, were rows split at the borders; a single row needs no list of its own.
+        # Taps in all lists of one column of cells, were rows split at the borders; a single row needs no own list.
         rows = math.prod(sum(len(line.runs) for line in side.lines) for side in layer.sides[:2])
-        self.lists = 0 if rows == 1 else rows * max(math.prod(len(line.taps) for line in phase) for phase in self.phases)
         self.full_taps = [math.prod(len(line.taps) for line in phase) for phase in self.phases]
+        self.lists = 0 if rows == 1 else rows * max(self.full_taps)
         self.lane_blocks: list[Lanes] = []
         outs, at, first = (layer.groups if layer.depthwise else layer.outputs), 0, 0
         width = self.block if layer.depthwise else 2 * self.lanes

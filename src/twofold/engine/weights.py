@@ -8,8 +8,8 @@ A table of pieces says where each begins on both sides. There are three ways to 
     squares    where input channels and taps are one dense row per output (convolutions): transposed in registers
     parted     where outputs and 2, 4, 8 or 16 taps are one dense row per input (transposed ones): parted in registers
 
-The last two are three to six times as fast. And two occasions: all weights before the layer (`WeightPacker`), or one block of
-outputs by the job that is about to use it (`BlockPacker`), so that packed weights never leave the second cache.
+The last two are three to six times as fast. And two occasions: all weights before the layer (`WeightPacker`), or one
+block of outputs by the job that is about to use it (`BlockPacker`), so that they never leave the second cache.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = ["PACKING", "PIECE", "BlockPacker", "WeightPacker"]
 
 # Source and target offsets, lanes that exist, bytes of a row of lanes, taps: the table of their offsets in the source.
 PIECE = Record("source", "target", "lanes", "row", "taps", "count")
-# What all pieces share. Threads take `count` groups off the counter `next`, each of `phases` pieces of the same outputs:
-# one channel of all of them after the other, since their taps lie side by side in the source. For squares, `places` says
-# to which row of lanes each of the `cells` elements of an output goes; for parted taps, to which row of the first block of
-# input channels each goes, and how many rows further for each block.
+# What all pieces share. Threads take `count` groups off the counter `next`, each of `phases` pieces of the same
+# outputs: one channel of all of them after the other, since their taps lie side by side in the source. For squares,
+# `places` says to which row of lanes each of the `cells` elements of an output goes; for parted taps, to which row of
+# the first block of input channels each goes, and how many rows further for each block.
 PACKING = Record(
     "source", "target", "next", "pieces", "count", "outs", "ins", "channels", "block", "phases", "places", "cells"
 )

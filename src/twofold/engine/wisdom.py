@@ -20,6 +20,7 @@ from twofold.engine.machine import Machine
 __all__ = ["Candidate", "fastest", "learn", "recall"]
 
 _ROUNDS = 7
+_MOST = 4096  # answers remembered
 _memory: dict[bytes, Candidate | None] = {}
 
 
@@ -35,6 +36,8 @@ def recall(layer: str, machine: Machine) -> Candidate | None:
     """Return what is known to be fastest, if anything is."""
     key = _key(layer, machine)
     if key not in _memory:
+        if len(_memory) >= _MOST:
+            _memory.clear()
         _memory[key] = _read(cache.get(key))
     return _memory[key]
 
