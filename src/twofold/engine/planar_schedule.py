@@ -48,9 +48,9 @@ _LOOPS = """for each image, each group, each band of cells        a job: pack it
 def fits(layer: Layer, machine: Machine) -> bool:
     """Return whether this way is open."""
     if layer.channels_last and layer.groups > 1:
-        if layer.sides[2].step_out > _MOST_STEP:
-        return False  # phases would wait in too long a row
-    return False
+        return False
+    if layer.sides[2].step_out > _MOST_STEP:  # phases would wait in too long a row
+        return False
     phases = math.prod(len(side.lines) for side in layer.sides)
     return layer.outputs <= _MOST_OUTPUTS and phases <= 4096 and phases * layer.groups <= 1 << 16
 
