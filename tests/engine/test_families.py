@@ -137,7 +137,7 @@ def layer_of(problem: Problem, activation: str = "none", residual: bool = False)
     last = problem.layout == "channels_last"
     return Layer(
         lower(problem), problem.batch, groups, inputs, outputs, scalar, scalar, scalar, last, strides,
-        inputs * outputs * taps, kernel, apart, problem.flip, activation, residual,
+        inputs * outputs * taps, kernel, apart, problem.flip, problem.op, activation, residual,
     )  # fmt: skip
 
 
