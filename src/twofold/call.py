@@ -203,12 +203,13 @@ def gradients(call: Call, grad_y: Any, y: Any) -> tuple[Any, Any, Any]:
 
 
 def is_plain(value: object) -> bool:
-    """Return whether a value is an integer, a word, None or a tuple of integers: equal ones then mean the same.
+    """Return whether a value is an integer, a word, None or a tuple of such: equal ones then mean the same.
 
     True and 1.0 equal 1, but are refused as numbers of cells.
     """
-    kind = type(value)
-    return kind in _PLAIN or (kind is tuple and all(type(entry) is int for entry in value))  # type: ignore[attr-defined]
+    if type(value) in _PLAIN:
+        return True
+    return type(value) is tuple and all(type(entry) is int or is_plain(entry) for entry in value)
 
 
 def _problem(op: str, in_size: tuple[int, ...], kernel_size: tuple[int, ...], **options: Any) -> Problem:

@@ -74,13 +74,14 @@ def _key(
             return None
         arrays = (x.shape, x.stride(), x.dtype, weight.shape, weight.stride(), weight.dtype)
         arrays += (None if bias is None else (bias.shape, bias.stride(), bias.dtype), "torch")
-    for value in sizes.values():
+    plain = [tuple(value) if type(value) is list else value for value in sizes.values()]
+    for value in plain:
         if not is_plain(value):
             return None
     for option, value in options.items():
         if option not in ("layout", "flip") or type(value) not in (str, bool):
             return None
-    return (name, arrays, *sizes.values(), *options.items(), threads.count())
+    return (name, arrays, *plain, *options.items(), threads.count())
 
 
 def _is_same(host: np.ndarray[Any, Any], own: Any) -> bool:
