@@ -284,6 +284,20 @@ def _text(kernel, target):
     return str(module)
 
 
+EPILOGUES = [
+    "conv n2 ci20 co40 i9x13 k3 p1",
+    "conv n2 ci20 co40 i9x13 k3 p1 nhwc",
+    "conv n2 ci8 co32 i9x13 k1 nhwc",
+    "conv n2 g24 ci24 co24 i9x13 k3 p1 nhwc",
+    "conv n2 g24 ci24 co24 i9x13 k3 p1",
+    "conv n2 ci6 co3 i9x33 k3 p1",
+    "conv n3 ci20 co40 i1x1 k1",
+    "conv_transpose n2 ci20 co40 i9x13 k4 s2 p1",
+    "conv_transpose n2 ci20 co3 i9x13 k4 s2 p1 nhwc",
+    "conv_transpose n3 ci20 co40 i1x1 k4",
+    "conv_transpose n2 ci20 co20 i9 k3 s5 f64",
+]
+
 # -- what surrounds the kernels ---------------------------------------------------------------------------------------
 
 
@@ -309,6 +323,32 @@ def test_a_plan_can_be_read():
     assert p.algorithm in p.why and "packed weights" in p.why and "for each" in p.loops
     assert "define void" in p.ir and "ret" in p.assembly
     assert "reference" in plan("conv i9x9 k3 int64").why
+
+
+@pytest.mark.parametrize("text", EPILOGUES)
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_plan_remembers_calls_with_packed_weights(text, residual, monkeypatch):
+    p = plan(text, activation="relu", residual=residual)
+    last = p.problem.layout == "channels_last"
+    x, weight, bias = arrays(p.problem)
+    x = np.ascontiguousarray(np.moveaxis(x, 1, -1)) if last else x
+    packed = p.pack(weight)
+    other = np.ones_like(plan(text)(x, weight)) if residual else None
+    want = p(x, weight, bias, residual=other)
+    assert np.array_equal(p(x, packed, bias, residual=other), want)
+    monkeypatch.setattr(type(p), "run", None)  # not looked at again
+    again = p(x.copy(), packed, bias, residual=other)
+    assert np.array_equal(again, want) and again.flags.c_contiguous
+    assert not np.array_equal(p(x + 1, packed, bias, residual=other), want)
+    monkeypatch.undo()
+    with pytest.raises(UnsupportedError, match="residual"):
+        p(x, packed, bias, residual=None if residual else want)
+    with pytest.raises(GeometryError, match="bias has shape"):
+        p(x, packed, bias[1:], residual=other)
+    with pytest.raises(UnsupportedError, match="packed for another"):
+        p(x, plan("conv ci3 co5 i9x9 k2").pack(np.ones((5, 3, 2, 2), np.float32)), bias, residual=other)
+    strided = np.repeat(x, 2, axis=-1)[..., ::2]
+    assert np.array_equal(p(strided, packed, bias, residual=other), want)
 
 
 def test_shapes_are_checked():
@@ -345,6 +385,15 @@ def test_functional_runs_the_engine_and_remembers_calls(monkeypatch):
     assert np.array_equal(tf.conv2d(x, weight, bias, padding=1), first)
     again = tf.conv2d(x + 1, weight, bias, padding=1)
     assert not np.array_equal(again, first)
+
+
+@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), [1, 1], [(1, 1), (1, 1)], (1, 1), "same"])
+def test_calls_are_remembered_however_padding_is_spelt(padding, monkeypatch):
+    warm.forget()
+    x, weight, _ = arrays(Problem.parse("conv n2 ci20 co40 i19x23 k3 p1"))
+    first = tf.conv2d(x, weight, padding=padding)
+    monkeypatch.setattr(call, "describe", None)
+    assert np.array_equal(tf.conv2d(x, weight, padding=padding), first)
 
 
 def test_a_remembered_call_lets_no_wrong_one_pass():
@@ -446,20 +495,6 @@ def test_two_python_threads_share_a_plan():
 
 
 # -- fused epilogue, out=, tuning -------------------------------------------------------------------------------------
-
-EPILOGUES = [
-    "conv n2 ci20 co40 i9x13 k3 p1",
-    "conv n2 ci20 co40 i9x13 k3 p1 nhwc",
-    "conv n2 ci8 co32 i9x13 k1 nhwc",
-    "conv n2 g24 ci24 co24 i9x13 k3 p1 nhwc",
-    "conv n2 g24 ci24 co24 i9x13 k3 p1",
-    "conv n2 ci6 co3 i9x33 k3 p1",
-    "conv n3 ci20 co40 i1x1 k1",
-    "conv_transpose n2 ci20 co40 i9x13 k4 s2 p1",
-    "conv_transpose n2 ci20 co3 i9x13 k4 s2 p1 nhwc",
-    "conv_transpose n3 ci20 co40 i1x1 k4",
-    "conv_transpose n2 ci20 co20 i9 k3 s5 f64",
-]
 
 
 @pytest.mark.parametrize("text", EPILOGUES)
