@@ -46,6 +46,7 @@ Array = npt.NDArray[Any]
 Form = Literal["textbook", "unbatched", "batched"]
 _PLAIN = (int, str, type(None))
 _COMMON = {np.dtype(name): name for name in ("float32", "float64")}
+_SMALL = 1 << 26  # bytes
 TINY = 1 << 16  # multiplications up to which the reference answers sooner than a compiler is loaded
 
 
@@ -280,9 +281,10 @@ def _planned(problem: Problem, arrays: Sequence[Array], dtype: np.dtype[Any]) ->
     size += sum(array.size * dtype.itemsize for array in arrays if array.dtype != dtype)
     check_memory(f"a result of shape {problem.result_shape}", size)
     found = known(problem)
-    if found.algorithm == "reference":
+    if not found.is_compiled:
         return None
-    check_memory("the whole computation", size + found.workspace)
+    if size > _SMALL:  # else its workspace is small as well
+        check_memory("the whole computation", size + found.workspace)
     return found
 
 

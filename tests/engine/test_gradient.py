@@ -34,6 +34,10 @@ conv ci34 co10 g2 i6x7x8 k3x2x1 p1x0x0 nhwc
 conv ci1 co20 i100 k9 s4
 conv ci64 co40 n2 i9x9 k1x1
 conv ci64 co100 n2 i9x9 k1x1 nhwc
+conv ci70 co33 n3 i6x7x8 k1x1x1 nhwc
+conv ci20 co70 n2 i9x8 k1x1 s2x2 nhwc
+conv ci20 co70 n2 i9x8 k1x1 p1x1 nhwc
+conv ci64 co96 n2 g2 i33 k1 nhwc f64
 conv ci40 co40 n2 i9x8 k1x1 s2x3 p1x2
 conv ci8 co8 i20x20 k1x1 s2x2 p2x2
 conv ci64 co2 i20x20 k3x3

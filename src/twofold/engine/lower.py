@@ -82,12 +82,20 @@ def lower(problem: Problem) -> tuple[Side, ...]:
 
 
 def folded(problem: Problem) -> tuple[Side, ...] | None:
-    """Return the axes with all cells along the last, where the kernel is one tap and no cell is skipped or added."""
-    if any(axis != Axis(1) for axis in problem.geometry.axes) or problem.in_size != problem.out_size:
+    """Return the axes with all cells along the last, where that is the same sum."""
+    if not foldable(problem):
         return None
     cells = math.prod(problem.in_size)
     single = _side(Axis(1), "conv", 1, 1)
     return (*[single] * (RANK - 1), _side(Axis(1), "conv", cells, cells))
+
+
+def foldable(problem: Problem) -> bool:
+    """Whether the kernel is one tap and no cell is skipped or added, so that all cells could lie along one axis."""
+    return problem.in_size == problem.out_size and all(axis == _POINT for axis in problem.geometry.axes)
+
+
+_POINT = Axis(1)
 
 
 def _side(axis: Axis, op: str, in_size: int, out_size: int) -> Side:

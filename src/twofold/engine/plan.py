@@ -26,7 +26,7 @@ from twofold.engine import families, pool, threads, wisdom
 from twofold.engine.activation import ACTIVATIONS
 from twofold.engine.bound import Bound, Call, aligned
 from twofold.engine.emit import BYTES
-from twofold.engine.lower import folded, lower
+from twofold.engine.lower import foldable, folded, lower
 from twofold.engine.machine import host
 from twofold.engine.outer import INNER, Outer, gradient
 from twofold.engine.schedule import Layer
@@ -229,7 +229,7 @@ def bound_for(problem: Problem, x: Array, weight: Array) -> tuple[Bound, Call, P
 
 def folds(problem: Problem, strides: tuple[int, ...]) -> bool:
     """Whether all cells can be taken as one axis: a kernel of one tap, over cells that are evenly spaced in memory."""
-    if problem.rank == 1 or folded(problem) is None:
+    if problem.rank == 1 or not foldable(problem):
         return False
     cells = strides[2:]
     return all(cells[i] == cells[i + 1] * problem.in_size[i + 1] for i in range(problem.rank - 1))
@@ -318,6 +318,11 @@ class Plan:
         if self._plain.op == "conv_weight_gradient":
             return "weight gradient"
         return str(self._engine().family.name)
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether compiled kernels run it, not the reference."""
+        return not self._reason
 
     @property
     def why(self) -> str:
@@ -635,7 +640,7 @@ class Plan:
         # Whatever the strides of a call are, it shares its family of kernels, and so packed weights, with the others.
         problem = self._plain
         dense = tuple(math.prod(problem.weight_shape[i + 1 :]) for i in range(problem.rank + 2))
-        can_fold = problem.rank > 1 and folded(problem) is not None
+        can_fold = problem.rank > 1 and foldable(problem)
         weight_strides = dense if weight_strides is None else weight_strides
         is_folded = can_fold if is_folded is None else is_folded
         last = problem.layout == "channels_last"
