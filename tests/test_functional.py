@@ -933,6 +933,19 @@ def test_vjp_of_an_image_of_padding_alone_is_empty_where_the_image_is():
     assert grad_x.shape == (1, 1, 0) and grad_weight.tolist() == [[[0, 0]]]
 
 
+def test_vjp_copies_what_it_will_read_again_unless_told_not_to():
+    x, weight = np.arange(1.0, 10).reshape(1, 1, 9), np.array([[[1.0, 2, 3]]])
+    for copy in (True, False):
+        image, kernel = x.copy(), weight.copy()
+        y, back = twofold.vjp(twofold.conv, image, kernel, copy=copy)
+        image += 1
+        kernel *= 2
+        grad_x, grad_weight, _ = back(np.ones_like(y))
+        seen, factor = (x, 1) if copy else (x + 1, 2)
+        expected = twofold.vjp(twofold.conv, seen, weight * factor)[1](np.ones_like(y))
+        assert np.array_equal(grad_x, expected[0]) and np.array_equal(grad_weight, expected[1])
+
+
 def test_vjp_of_an_empty_batch_is_zero_for_the_weight():
     _, back = twofold.vjp(twofold.conv_transpose, np.zeros((0, 1, 3)), np.ones((1, 1, 2)), np.ones(1))
     grad_x, grad_weight, grad_bias = back(np.zeros((0, 1, 4)))

@@ -286,11 +286,19 @@ def conv_transpose3d(
 
 
 def vjp(
-    operation: Callable[..., Any], x: Any, weight: Any, bias: Any = None, *args: Any, **options: Any
+    operation: Callable[..., Any],
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    *args: Any,
+    copy: bool = True,
+    **options: Any,
 ) -> tuple[Any, Callable[[Any], tuple[Any, Any, Any]]]:
     """Run one of the functions above and also return what carries a gradient back through it.
 
     operation  conv, conv_transpose or one of conv1d … conv_transpose3d; the other arguments are its own
+    copy       whether x and weight are copied, so that they may change before the gradients are asked for; False saves
+               that time, and gives the gradients of whatever the arrays hold then
     returns    y, and a function from grad_y (shape and dtype of y) to (grad_x, grad_weight, grad_bias), each of the
                shape of what it belongs to and of y's dtype; grad_bias is None without bias. Gradients conjugate
 
@@ -315,13 +323,13 @@ def vjp(
     if options.get("out") is not None:
         raise UnsupportedError("vjp returns new arrays and takes no out=", repair="no out")
     y = operation(x, weight, bias, *args, **options)
-    # Copied below: what the caller does to x or weight before the gradients are asked for must not reach them.
     given = dict(_signature(operation).bind(x, weight, bias, *args, **options).arguments)
     sizes = given | given.pop("options", {})
     inputs_and_result = ("input", "x", "weight", "bias", "out", "out_dtype")
     described = {name: value for name, value in sizes.items() if name not in inputs_and_result}
     call = describe(door, x, weight, bias, described)
-    call = replace(call, x=call.x.copy("K"), other=call.other.copy("K"))  # in the order of memory that they have
+    if copy:
+        call = replace(call, x=call.x.copy("K"), other=call.other.copy("K"))  # in the order of memory that they have
 
     def pull_back(grad_y: Any) -> tuple[Any, Any, Any]:
         with named_call(f"vjp({door.name}, …)", {"grad_y": grad_y}, {}):

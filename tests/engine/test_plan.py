@@ -538,7 +538,7 @@ def test_results_are_written_where_the_caller_wants_them():
 
 
 def test_large_results_are_stored_past_the_caches():
-    problem = Problem.parse("conv n3 ci8 co64 i80x90 k3 p1 nhwc")
+    problem = Problem.parse("conv n10 ci2 co64 i80x90 k3 p1 nhwc")
     x, weight, bias = arrays(problem)
     p = plan(problem)
     assert "streaming" in p.why

@@ -41,7 +41,7 @@ _MOST_JOBS = 1 << 14  # of an image
 _LONGEST = 1 << 13  # entries of the program of a band, for each block of lanes
 _MOST_LISTED = 1 << 18  # taps in lists for the sake of borders
 _SLACK = 32  # pixels that a tile may reach beyond its row
-STREAMED = 4 << 20  # bytes of a result from which tiles store past the caches, to addresses of whole vectors
+STREAMED = 16 << 20  # bytes of a result from which tiles store past the caches, to addresses of whole vectors
 
 
 @dataclass(frozen=True, slots=True)

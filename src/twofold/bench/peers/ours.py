@@ -34,7 +34,7 @@ def prepare(case: Case) -> Prepared:
         return Prepared(lambda: function(x, weight, **options), lambda y: (_first(y, last),))
 
     def step() -> tuple[Array, Array, Array]:
-        y, pull_back = twofold.vjp(function, x, weight, **options)
+        y, pull_back = twofold.vjp(function, x, weight, copy=False, **options)
         grad_x, grad_weight, _ = pull_back(grad_y)
         return y, grad_x, grad_weight
 
