@@ -312,7 +312,15 @@ MUTANTS = [
     Mutant(
         "packed for anything", "engine/plan.py", "if weight.key != bound.weight_key:", "if weight.key is None:", PLAN
     ),
-    Mutant("True is 1", "call.py", "kind in _PLAIN or", "kind in (*_PLAIN, bool, float) or", PLAN),
+    Mutant("any packing, once seen", "engine/plan.py", "weight.key != ready[0].weight_key", "not weight.key", PLAN),
+    Mutant("True is 1", "call.py", "if type(value) in _PLAIN:", "if type(value) in (*_PLAIN, bool, float):", PLAN),
+    Mutant(
+        "in place whatever the strides",
+        "engine/gradient.py",
+        "if any(count > 1 and strides",
+        "if any(count < 0 and strides",
+        "tests/engine/test_gradient.py",
+    ),
     Mutant("a stretch too far", "engine/schedule.py", "start + first * inner", "start + (first + 1) * inner", PLAN),
     Mutant("images do not reach back", "engine/driver.py", ") - images)  # the last", "))  # the last", PLAN),
 ]

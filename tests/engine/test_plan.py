@@ -347,6 +347,8 @@ def test_a_plan_remembers_calls_with_packed_weights(text, residual, monkeypatch)
         p(x, packed, bias[1:], residual=other)
     with pytest.raises(UnsupportedError, match="packed for another"):
         p(x, plan("conv ci3 co5 i9x9 k2").pack(np.ones((5, 3, 2, 2), np.float32)), bias, residual=other)
+    with pytest.raises(UnsupportedError, match="packed for another"):  # of the same size
+        p(x, plan(f"{text} flip").pack(weight), bias, residual=other)
     strided = np.repeat(x, 2, axis=-1)[..., ::2]
     assert np.array_equal(p(strided, packed, bias, residual=other), want)
 
