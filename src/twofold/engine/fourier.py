@@ -37,7 +37,8 @@ Index = tuple[Any, ...]
 _MOST_WORKSPACE = 1 << 30  # bytes of transformed weights, and of all else
 _BAND = 32 << 20  # bytes of the transforms of one band of blocks, about
 _PIECE = 1 << 20  # bytes that one thread transforms at a time, about
-_FEWEST_TAPS = 9  # of a phase: below that transforms were never faster
+_PRODUCT = 1 << 15  # products of a part of a matrix product, about; OpenBLAS takes threads from four times as many
+_FEWEST_TAPS = 25  # below that transforms were never faster
 _MOST_PHASES = 1 << 14  # pairs of a plane and a phase, each with a kernel of its own
 _DTYPES = {"float32": np.complex64, "float64": np.complex128}
 # Nanoseconds on one core of a Xeon with AVX-512, of a real cell times log2 of the cells of a block, and then:
@@ -47,6 +48,7 @@ _FLOP = 0.025  # of a floating-point operation in a product of complex matrices
 _MOVE = 1.2  # of a complex number that is moved between channels and frequencies
 _CELL = 1.0  # of a cell that is copied into a block, or out of one
 _CALL = 15_000.0  # of a call of a transform, with what Python does around it
+_LINE = 4_000.0  # of a plane or a phase in such a call
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,8 @@ def why_not(problem: Problem) -> str:
 
 
 def may_win(problem: Problem) -> bool:
-    """Return whether the kernel is long enough for a closer look."""
-    problem = gradient_problem(problem) if problem.op == "conv_weight_gradient" else problem
-    return math.prod(side.high - side.low + 1 for side in lower(problem)[-problem.rank :]) >= _FEWEST_TAPS
+    """Return whether the kernel is large enough for a closer look."""
+    return math.prod(problem.geometry.kernel_size) >= _FEWEST_TAPS
 
 
 def _smallest(problem: Problem) -> int:
@@ -240,7 +241,8 @@ class Fourier:
         if fresh:
             total += groups * ins * outs * (fft + bins * _MOVE * double)
         pieces = -(-groups * (ins + outs) * size * blocks * self.dtype.itemsize // _PIECE)
-        return total + batch * (pieces + 3) * _CALL
+        each = _CALL + (len(self.planes) + len(self.phases)) * _LINE
+        return total + batch * (pieces * each + 3 * _CALL)
 
     @property
     def _is_elementwise(self) -> bool:
@@ -267,7 +269,8 @@ class Fourier:
             for piece in pieces:
                 dense = np.zeros((len(piece), ins, *(cut.reach for cut in self.cuts)), self.dtype)
                 dense[(..., *shifts)] = kernel[piece.start : piece.stop][(..., *taps)]
-                found = np.conj(_rfft(dense, sizes, axes))
+                with np.errstate(all="ignore"):
+                    found = np.conj(_rfft(dense, sizes, axes))
                 for i, number in enumerate(piece):
                     packed[number // outs, p, number % outs, q] = found[i]
         flat = packed.reshape(groups, self.outputs, self.inputs, -1)
@@ -287,12 +290,11 @@ class Fourier:
 
     def run(self, x: Array, packed: Array, y: Array) -> None:
         """Compute the sums of x into y; both (batch, channels, *size) of any strides."""
-        with np.errstate(all="ignore"):
-            if self.threads == 1:
-                self._run(x, packed, y, lambda work, pieces: [work(piece) for piece in pieces])
-                return
-            with ThreadPoolExecutor(self.threads) as team:
-                self._run(x, packed, y, lambda work, pieces: list(team.map(work, pieces)))
+        if self.threads == 1:
+            self._run(x, packed, y, _one_by_one)
+            return
+        with ThreadPoolExecutor(self.threads) as team:
+            self._run(x, packed, y, lambda work, pieces: list(team.map(functools.partial(_quiet, work), pieces)))
 
     def _run(self, x: Array, packed: Array, y: Array, each: Callable[..., Any]) -> None:
         for image, first in itertools.product(range(len(x)), range(0, self.cuts[0].count, self.band)):
@@ -315,9 +317,11 @@ class Fourier:
     def _matrices(self, x: Array, packed: Array, y: Array, band: tuple[int, int], each: Callable[..., Any]) -> None:
         ins, outs = len(x) // self.groups, len(y) // self.groups
         blocks = band[1] * math.prod(cut.count for cut in self.cuts[1:])
-        xs = np.empty((self._bins(), self.groups, self.inputs, blocks), self.wide)
-        ys = np.empty((self._bins(), self.groups, self.outputs, blocks), self.wide)
-        places = xs.reshape(-1, self.groups, len(self.planes), ins, blocks)
+        columns = max(blocks, 2)  # a matrix times one column would go another way in BLAS
+        xs = np.empty((self._bins(), self.groups, self.inputs, columns), self.wide)
+        ys = np.empty((self._bins(), self.groups, self.outputs, columns), self.wide)
+        xs[..., blocks:] = 0
+        places = xs.reshape(-1, self.groups, len(self.planes), ins, columns)[..., :blocks]
 
         def forward(piece: tuple[int, range]) -> None:
             g, channels = piece
@@ -326,9 +330,11 @@ class Fourier:
             places[:, g, :, channels.start : channels.stop] = np.moveaxis(found, -1, 0)
 
         def product(bins: range) -> None:
-            np.matmul(packed[bins.start : bins.stop], xs[bins.start : bins.stop], out=ys[bins.start : bins.stop])
+            for rows, cells in _small(self.outputs, columns, self.inputs):
+                left, right = packed[bins.start : bins.stop, :, rows], xs[bins.start : bins.stop, ..., cells]
+                np.matmul(left, right, out=ys[bins.start : bins.stop, :, rows, cells])
 
-        results = ys.reshape(-1, self.groups, len(self.phases), outs, blocks)
+        results = ys.reshape(-1, self.groups, len(self.phases), outs, columns)[..., :blocks]
 
         def backward(piece: tuple[int, range]) -> None:
             g, channels = piece
@@ -499,10 +505,34 @@ def _bins(cuts: Sequence[_Cut]) -> int:
     return math.prod(cut.size for cut in cuts[:-1]) * (cuts[-1].size // 2 + 1)
 
 
+def _one_by_one(work: Callable[[Any], None], pieces: Sequence[Any]) -> None:
+    for piece in pieces:
+        _quiet(work, piece)
+
+
+def _quiet(work: Callable[[Any], None], piece: Any) -> None:
+    # A thread does not inherit what NumPy is told about errors.
+    with np.errstate(all="ignore"):
+        work(piece)
+
+
 def _pieces(count: int, bytes_: int) -> list[range]:
     # Of the layer alone, never of the number of threads.
     step = max(1, min(count, _PIECE // max(bytes_, 1)))
     return [range(at, min(at + step, count)) for at in range(0, count, step)]
+
+
+def _small(rows: int, columns: int, depth: int) -> list[tuple[slice, slice]]:
+    # Parts of a product of matrices that BLAS makes on one thread: on several it may add in another order.
+    most = max(_PRODUCT // depth, 1)
+    high = max(16, most // columns)
+    return list(itertools.product(_even(rows, high), _even(columns, max(2, most // min(high, rows)))))
+
+
+def _even(count: int, size: int) -> list[slice]:
+    parts = max(1, count // size)
+    at = [count * i // parts for i in range(parts + 1)]
+    return [slice(a, b) for a, b in itertools.pairwise(at)]
 
 
 def _span(side: Side, plane: int, start: int, size: int) -> tuple[slice, slice]:

@@ -50,7 +50,7 @@ _MOST_PHASES = 1 << 11  # of a transposed convolution
 _MOST_PLANS, _MOST_BYTES = 256, 256 << 20  # that are remembered, and bytes of their tables
 _MOST_THREADS = 1024
 _PACKED_ELSEWHERE = "the weight was packed for another layer or machine"
-_CYCLE = 0.4  # nanoseconds of a cycle of an estimate, on the Xeon on which transforms were timed
+_CYCLE, _CYCLE_DEPTHWISE = 0.25, 0.42  # nanoseconds of a cycle of an estimate, where transforms were timed
 _ONE_THREAD = 1 << 19  # multiplications up to which a second thread costs more than it brings
 
 
@@ -698,7 +698,8 @@ class Plan:
             return problem.multiplications / lanes * _CYCLE
         setting = Setting(problem, _dense(problem), _can_fold(problem), problem.layout == "channels_last", 1)
         layer = _layer(setting)
-        return families.choose(layer, machine, self.accuracy).cost(layer, machine) * _CYCLE
+        cycle = _CYCLE_DEPTHWISE if layer.depthwise else _CYCLE
+        return families.choose(layer, machine, self.accuracy).cost(layer, machine) * cycle
 
     def _transformed(self, engine: Fourier, x: Array, weight: Any, bias: Array | None, residual: Array | None) -> Array:
         problem = self._plain
@@ -706,6 +707,8 @@ class Plan:
             if weight.key != engine.weight_key:
                 raise UnsupportedError(_PACKED_ELSEWHERE, repair="plan.pack(weight)")
             packed, plain_weight = weight.buffer
+            if packed.nbytes != engine.weight_bytes:
+                raise UnsupportedError("the packed weight has lost a part of its buffer", repair="plan.pack(weight)")
         else:
             packed, plain_weight = engine.pack(weight), weight
         y = pool.empty(*_result(problem))
