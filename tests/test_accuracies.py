@@ -270,3 +270,30 @@ def test_the_command_line_takes_the_words(command, capsys, tmp_path, monkeypatch
     assert run([command, "x.npy", "--kernel", "w.npy", "--accuracy", "loose"]) == 2
     error = capsys.readouterr().err
     assert "accuracy must be 'strict', 'standard', 'fast' or 'bf16', not 'loose'; try --accuracy strict" in error
+
+
+def test_packed_weights_bring_no_algorithm_that_the_word_forbids():
+    from twofold.engine.families import FAMILIES
+
+    tried = 0
+    for text in ("conv n2 ci32 co32 i30x30 k3 p1", "conv_transpose n2 ci32 co32 i15x15 k4 s2 p1"):
+        strict = tf.plan(text, accuracy="strict")
+        x = RNG.standard_normal((2, 32, *strict.problem.in_size)).astype("f4")
+        weight = RNG.standard_normal(strict.problem.weight_shape).astype("f4")
+        for family in FAMILIES:
+            if family.direct or family.name not in algorithms(text, "fast"):
+                continue
+            tried += 1
+            with pytest.raises(UnsupportedError, match="packed for another layer"):
+                strict(x, tf.plan(text, algorithm=family.name).pack(weight))
+        with pytest.raises(UnsupportedError, match="packed for another layer"):
+            strict(x, tf.plan(text, accuracy="bf16").pack(weight))
+        with pytest.raises(UnsupportedError, match="packed for another layer"):
+            strict(x, tf.plan(text, algorithm="fft").pack(weight))
+    assert tried or all(family.direct for family in FAMILIES)
+
+
+def test_more_than_three_axes_have_algorithms_too():
+    text = "conv n2 ci6 co8 i5x4x6x7 k2x3x2x3"
+    for name in algorithms(text, "fast"):
+        assert tf.plan(text, algorithm=name).algorithm == name

@@ -90,6 +90,20 @@ def test_long_signals_equal_scipy_and_are_cut_into_blocks_and_bands(monkeypatch)
     assert np.allclose(flipped, signal.fftconvolve(x[0, 0], weight[0, 0], "valid"), rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("text", ["conv_transpose n2 ci3 co4 i90x20 k20 s3 p4", "conv ci3 co4 i200x20 k20x9 s3 d2x1"])
+def test_bands_of_planes_and_phases(text, monkeypatch):
+    problem = Problem.parse(text)
+    x, weight, _ = arrays(problem, 10, integers=False)
+    monkeypatch.setattr(fourier, "_BAND", 1)
+    engine = fourier.Fourier(problem)
+    cuts = [next(iter(fourier._cuts(side))) for side in engine.sides]
+    engine.cuts, engine.band = tuple(cuts), 2
+    y = np.full(problem.result_shape, np.nan, np.float32)
+    engine.run(x, engine.pack(weight), y)
+    want = reference.run(problem, x.astype("f8"), weight.astype("f8"))
+    assert cuts[0].count > 4 and abs(y - want).max() <= 3e-6 * abs(want).max()
+
+
 def test_pictures_equal_scipy_and_torch():
     signal, torch = pytest.importorskip("scipy.signal"), pytest.importorskip("torch")
     rng = np.random.default_rng(4)
@@ -126,7 +140,7 @@ def test_neither_batch_nor_threads_change_a_bit(text):
 
 
 def test_the_threads_of_blas_do_not_either():
-    texts = ("conv_transpose ci513 co1 i61 k4096 s1024", "conv ci200 co90 i30x20 k7 p3", "conv ci99 co512 i9 k5")
+    texts = ("conv_transpose ci513 co1 i61 k4096 s1024", "conv ci200 co90 i30x20 k7 p3", "conv ci300 co400 i4x4 k9 p4")
     script = (
         "import sys, hashlib, numpy as np\nfrom twofold.engine.plan import plan\nfrom twofold.geometry import Problem\n"
         "for text in sys.argv[1:]:\n"
@@ -189,6 +203,10 @@ def test_packed_weights_are_for_their_own():
             other.run(x, packed)
         with pytest.raises(UnsupportedError, match="packed for another layer"):
             p.run(x, other.pack(weight2))
+    near, far = (plan(f"conv ci4 co4 i33 k3 {more}", algorithm="fft") for more in ("p1", "d2 p2"))
+    assert near._fourier.cuts[0].size == far._fourier.cuts[0].size
+    with pytest.raises(UnsupportedError, match="packed for another layer"):
+        far.run(np.ones((1, 4, 33), "f4"), near.pack(np.ones((4, 4, 3), "f4")))
     with pytest.raises(UnsupportedError, match="lost a part"):
         p.run(x, PackedWeight(packed.key, [packed.buffer[0][:3], packed.buffer[1]]))
 

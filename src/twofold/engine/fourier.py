@@ -317,11 +317,9 @@ class Fourier:
     def _matrices(self, x: Array, packed: Array, y: Array, band: tuple[int, int], each: Callable[..., Any]) -> None:
         ins, outs = len(x) // self.groups, len(y) // self.groups
         blocks = band[1] * math.prod(cut.count for cut in self.cuts[1:])
-        columns = max(blocks, 2)  # a matrix times one column would go another way in BLAS
-        xs = np.empty((self._bins(), self.groups, self.inputs, columns), self.wide)
-        ys = np.empty((self._bins(), self.groups, self.outputs, columns), self.wide)
-        xs[..., blocks:] = 0
-        places = xs.reshape(-1, self.groups, len(self.planes), ins, columns)[..., :blocks]
+        xs = np.empty((self._bins(), self.groups, self.inputs, blocks), self.wide)
+        ys = np.empty((self._bins(), self.groups, self.outputs, blocks), self.wide)
+        places = xs.reshape(-1, self.groups, len(self.planes), ins, blocks)
 
         def forward(piece: tuple[int, range]) -> None:
             g, channels = piece
@@ -330,11 +328,11 @@ class Fourier:
             places[:, g, :, channels.start : channels.stop] = np.moveaxis(found, -1, 0)
 
         def product(bins: range) -> None:
-            for rows, cells in _small(self.outputs, columns, self.inputs):
+            for rows, cells in _small(self.outputs, blocks, self.inputs):
                 left, right = packed[bins.start : bins.stop, :, rows], xs[bins.start : bins.stop, ..., cells]
                 np.matmul(left, right, out=ys[bins.start : bins.stop, :, rows, cells])
 
-        results = ys.reshape(-1, self.groups, len(self.phases), outs, columns)[..., :blocks]
+        results = ys.reshape(-1, self.groups, len(self.phases), outs, blocks)
 
         def backward(piece: tuple[int, range]) -> None:
             g, channels = piece
@@ -524,7 +522,7 @@ def _pieces(count: int, bytes_: int) -> list[range]:
 
 def _small(rows: int, columns: int, depth: int) -> list[tuple[slice, slice]]:
     # Parts of a product of matrices that BLAS makes on one thread: on several it may add in another order.
-    most = max(_PRODUCT // depth, 1)
+    most = max((_PRODUCT if columns > 1 else _PRODUCT // 4) // depth, 1)  # fewer where it is a matrix and a vector
     high = max(16, most // columns)
     return list(itertools.product(_even(rows, high), _even(columns, max(2, most // min(high, rows)))))
 

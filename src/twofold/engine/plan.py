@@ -148,8 +148,8 @@ def algorithms(problem: Problem | str, accuracy: str | None = None) -> tuple[str
     tail = (fourier.NAME,) if has_fourier else ()
     if problem.op == "conv_weight_gradient":
         return ("weight gradient", *tail)
-    if problem.rank > INNER:
-        return ("direct", *tail)
+    if problem.rank > INNER:  # of what remains when the outer axes are folded away
+        return (Plan(problem, "none", 0.01, False, None, False, "strict").algorithm, *tail)
     with suppress(UnsupportedError):
         setting = Setting(problem, _dense(problem), _can_fold(problem), problem.layout == "channels_last", 1)
         layer = _layer(replace(setting, accuracy=word))
@@ -828,9 +828,10 @@ class Plan:
         # Tuning may have chosen other kernels since the weight was packed: then those that it was packed for.
         refused = UnsupportedError(_PACKED_ELSEWHERE, repair="plan.pack(weight)")
         family = weight.key[1] if isinstance(weight.key, tuple) and len(weight.key) > 1 else None
-        if family not in {family.name for family in families.FAMILIES}:
-            raise refused
         is_folded = folds(self._plain, x.strides)
+        layer = _layer(replace(self._setting(None, is_folded), family=""))
+        if family not in {family.name for family in families.available(layer, host(), self.accuracy)}:
+            raise refused  # of no family, or of one that this accuracy does not allow
         bound = bound_of(replace(self._setting(None, is_folded), family=str(family)))
         if bound.weight_key != weight.key:
             raise refused
