@@ -24,6 +24,7 @@ AXIS, PROBLEM, LAWS = "tests/geometry/test_axis.py", "tests/geometry/test_proble
 LAYER, REFERENCE = "tests/geometry/test_layer.py", "tests/test_reference.py"
 FUNCTIONAL, BAD = "tests/test_functional.py", "tests/test_bad_input.py"
 PLAN = "tests/engine/test_plan.py"
+WORDS, FOURIER = "tests/test_accuracies.py", "tests/engine/test_fourier.py"
 
 
 class Mutant(NamedTuple):
@@ -323,6 +324,78 @@ MUTANTS = [
     ),
     Mutant("a stretch too far", "engine/schedule.py", "start + first * inner", "start + (first + 1) * inner", PLAN),
     Mutant("images do not reach back", "engine/driver.py", ") - images)  # the last", "))  # the last", PLAN),
+    # how exact
+    Mutant("explicit word loses", "accuracies.py", "_current.get() if word is None else", "_current.get() or", WORDS),
+    Mutant("strict allows more", "accuracies.py", 'word in ("strict", "bf16")', 'word == "bf16"', WORDS),
+    Mutant("double as lax as single", "accuracies.py", " * unit / 2.0**-24", "", WORDS),
+    Mutant("remembered without the word", "warm.py", "*options.items(), accuracy,", "*options.items(),", WORDS),
+    Mutant(
+        "gradients forget the word", "call.py", "weight_gradient, call.accuracy", 'weight_gradient, "strict"', WORDS
+    ),
+    Mutant("bf16 rounds half up", "dtypes.py", "even = (bits >> 16) & 1", "even = (bits >> 16) | 1", WORDS),
+    Mutant(
+        "tiny bf16 is not rounded",
+        "call.py",
+        'if accuracy == "bf16" and problem',
+        'if accuracy == "x" and problem',
+        WORDS,
+    ),
+    Mutant("bf16 packs what is not rounded", "engine/plan.py", "        array = self._rounded(array)\n", "", WORDS),
+    Mutant(
+        "foreign packing admitted",
+        "engine/plan.py",
+        "families.available(layer, host(), self.accuracy)",
+        "families.available(layer, host(), 'fast')",
+        WORDS,
+    ),
+    Mutant(
+        "rounder skips the rest", "engine/rounding.py", "f.loop(stop, start=whole)", "f.loop(whole, start=whole)", WORDS
+    ),
+    # transforms
+    Mutant("a block too long", "engine/fourier.py", "size - reach + 1, cells)", "size - reach + 2, cells)", FOURIER),
+    Mutant(
+        "convolved, not correlated",
+        "engine/fourier.py",
+        "np.conj(_rfft(dense, sizes, axes))",
+        "_rfft(dense, sizes, axes)",
+        FOURIER,
+    ),
+    Mutant("band begins elsewhere", "engine/fourier.py", "lead.low + first * lead.kept", "lead.low + first", FOURIER),
+    Mutant(
+        "phase of another place",
+        "engine/fourier.py",
+        "slice(line.start + at * side.step_out",
+        "slice(line.start + at",
+        FOURIER,
+    ),
+    Mutant(
+        "flip forgotten",
+        "engine/fourier.py",
+        "tuple(range(2, weight.ndim))) if problem.flip",
+        "()) if problem.flip",
+        FOURIER,
+    ),
+    Mutant("BLAS takes threads", "engine/fourier.py", "_PRODUCT = 1 << 15", "_PRODUCT = 1 << 30", FOURIER),
+    Mutant("NaN spreads", "engine/plan.py", "if not np.isfinite(view[image]).all()", "if False", FOURIER),
+    Mutant("slope lost", "engine/fourier.py", "y * slope, y", "y * 0.01, y", FOURIER),
+    Mutant(
+        "key without sizes", "engine/fourier.py", "str(self.dtype), lines, sizes", "str(self.dtype), 0, sizes", FOURIER
+    ),
+    # the benchmark's choice
+    Mutant(
+        "ratio the other way",
+        "bench/figures.py",
+        "seconds[planned] / seconds[first]",
+        "seconds[first] / seconds[planned]",
+        "tests/bench/test_bench_figures.py",
+    ),
+    Mutant(
+        "fast is not checked",
+        "bench/verdict.py",
+        '"fast": (float("inf"), 2e-5)',
+        '"fast": (0.0, 2e-5)',
+        "tests/bench/test_bench_cli.py",
+    ),
 ]
 
 

@@ -10,7 +10,7 @@ import pytest
 import twofold
 
 FUNCTIONS = {"conv", "conv1d", "conv2d", "conv3d", "conv_transpose", "conv_transpose1d", "conv_transpose2d"}
-FUNCTIONS |= {"conv_transpose3d", "conv_weight_gradient", "plan", "vjp"}
+FUNCTIONS |= {"conv_transpose3d", "accuracy", "conv_weight_gradient", "plan", "vjp"}
 TYPES = {"Axis", "Geometry", "PackedWeight", "Plan", "Problem"}
 ERRORS = {"FileError", "GeometryError", "TwofoldError", "UnsupportedError"}
 ROOMS = {"explain", "files", "filters", "geometry"}

@@ -3,6 +3,7 @@
     conv, conv_transpose, conv_weight_gradient     any number of spatial axes
     conv1d … conv_transpose3d                      with the signatures of torch.nn.functional
     vjp                                            the gradients, for NumPy users
+    accuracy                                       how exact results are to be, inside a `with`
     plan                                           how a problem is computed on this machine, and calls of it
     explain                                        what happens, step by step, with your own numbers
     Problem, Geometry, Axis                        the integers behind it
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 # Public names and where they live; each is loaded when first asked for, so that the import stays light.
 _HOMES = {
+    "accuracy": "accuracies",
     **dict.fromkeys(("FileError", "GeometryError", "TwofoldError", "UnsupportedError"), "errors"),
     **dict.fromkeys(("Axis", "Geometry", "Problem"), "geometry"),
     **dict.fromkeys(("conv", "conv1d", "conv2d", "conv3d"), "functional"),
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from twofold import explain as explain
     from twofold import files as files
     from twofold import filters as filters
+    from twofold.accuracies import accuracy as accuracy
     from twofold.engine.plan import PackedWeight as PackedWeight
     from twofold.engine.plan import Plan as Plan
     from twofold.engine.plan import plan as plan

@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from twofold import reference
+from twofold.accuracies import chosen
 from twofold.arrays import Kind, kind_of, shape_of
-from twofold.dtypes import result_dtype, rounded, sum_dtype, widened
+from twofold.dtypes import result_dtype, rounded, rounded_to_bfloat, sum_dtype, widened
 from twofold.errors import GeometryError, TwofoldError, UnsupportedError
 from twofold.geometry import Problem
 from twofold.geometry.axis import as_count
@@ -59,6 +60,7 @@ _DEFAULTS: dict[str, Any] = {
     "flip": False,
     "padding_mode": "zeros",
     "layout": "channels_first",
+    "accuracy": None,
 }
 
 
@@ -82,10 +84,12 @@ class Call:
     x: Array
     other: Array  # the weight, or grad_y for a weight gradient
     bias: Array | None = None
+    accuracy: str = "standard"
 
 
 def describe(door: Door, x: Any, weight: Any, bias: Any, options: Mapping[str, Any]) -> Call:
     """Check the arguments of a convolution or transposed convolution; allocates nothing."""
+    accuracy, options = _parted(options)
     kind = kind_of(x=x, weight=weight, bias=bias)
     kind.check_agreement(x=x, weight=weight, bias=bias)
     host_x, host_weight = kind.host("x", x), kind.host("weight", weight)
@@ -115,11 +119,12 @@ def describe(door: Door, x: Any, weight: Any, bias: Any, options: Mapping[str, A
         dtype=_dtype_name(host_x, host_weight),
         **options,
     )
-    return Call(problem, kind, form, x, host_x, host_weight, host_bias)
+    return Call(problem, kind, form, x, host_x, host_weight, host_bias, accuracy)
 
 
 def describe_weight_gradient(x: Any, grad_y: Any, kernel_size: Any, options: Mapping[str, Any]) -> Call:
     """Check the arguments of a weight gradient; the rank is that of `kernel_size`, or of x where that is an integer."""
+    accuracy, options = _parted(options)
     kind = kind_of(x=x, grad_y=grad_y)
     kind.check_agreement(x=x, grad_y=grad_y)
     fine, coarse = kind.host("x", x), kind.host("grad_y", grad_y)
@@ -144,7 +149,7 @@ def describe_weight_gradient(x: Any, grad_y: Any, kernel_size: Any, options: Map
         dtype=_dtype_name(fine, coarse),
         **options,
     )
-    return Call(problem, kind, form, x, fine.conj(), coarse)  # gradients conjugate
+    return Call(problem, kind, form, x, fine.conj(), coarse, accuracy=accuracy)  # gradients conjugate
 
 
 def run(call: Call, inputs: dict[str, Any], out: Any = None, out_dtype: Any = None) -> Any:
@@ -152,7 +157,7 @@ def run(call: Call, inputs: dict[str, Any], out: Any = None, out_dtype: Any = No
     wanted = call.kind.dtype("out_dtype", out_dtype)
     problem = stored_as(call)
     into = None if out is None else _suitable(call, out, inputs, wanted)
-    y = _computed(problem, call.x, call.other, call.bias, wanted, into)
+    y = _computed(problem, call.accuracy, call.x, call.other, call.bias, wanted, into)
     if into is not None and np.may_share_memory(y, into):
         return out
     if call.problem.op != "conv_weight_gradient":
@@ -194,13 +199,18 @@ def gradients(call: Call, grad_y: Any, y: Any) -> tuple[Any, Any, Any]:
     if adjoint is None:  # an image of padding alone: no transposed layer has such an output
         grad_x = np.zeros(problem.fine_shape, host_y.dtype)
     else:
-        grad_x = _computed(adjoint, grad, weight.conj(), None, host_y.dtype)
+        grad_x = _computed(adjoint, call.accuracy, grad, weight.conj(), None, host_y.dtype)
     grad_x = _restored(grad_x, call.form, problem.layout)
     sides = (call.x.conj(), grad) if problem.op == "conv" else (grad, call.x.conj())
-    grad_weight = _computed(weight_gradient, *sides, None, host_y.dtype)
+    grad_weight = _computed(weight_gradient, call.accuracy, *sides, None, host_y.dtype)
     grad_weight = grad_weight[0, 0] if call.form == "textbook" else grad_weight
     grad_bias = None if call.bias is None else kind.back(_bias_gradient(grad), call.like, getattr(y, "dtype", None))
     return kind.back(grad_x, call.like, y.dtype), kind.back(grad_weight, call.like, y.dtype), grad_bias
+
+
+def _parted(options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    # The accuracy of a call, which is no part of its problem, and what is.
+    return chosen(options.get("accuracy")), {name: value for name, value in options.items() if name != "accuracy"}
 
 
 def is_plain(value: object) -> bool:
@@ -256,7 +266,7 @@ def engine_dtype(*arrays: Array, wanted: Any = None) -> np.dtype[Any] | None:
 
 
 def _computed(
-    problem: Problem, x: Array, other: Array, bias: Array | None, wanted: Any, into: Array | None = None
+    problem: Problem, accuracy: str, x: Array, other: Array, bias: Array | None, wanted: Any, into: Array | None = None
 ) -> Array:
     """Run by compiled kernels where they pay, else by the reference, after a look at the memory that it takes."""
     arrays = [array for array in (x, other, bias) if array is not None]
@@ -264,15 +274,17 @@ def _computed(
     if dtype is not None and problem.multiplications > TINY:
         name = _COMMON.get(dtype) or dtype.name
         same = problem if problem.dtype == name else replace(problem, dtype=name)
-        found = _planned(same, arrays, dtype)
+        found = _planned(same, accuracy, arrays, dtype)
         if found is not None:
             y: Array = found.run(x, other, bias, None, into)
             return y
+    if accuracy == "bf16" and problem.dtype == "float32":
+        x, other = rounded_to_bfloat(x), rounded_to_bfloat(other)
     _check_size(problem, arrays, result_dtype(*(array.dtype for array in arrays), out_dtype=wanted))
     return reference.run(problem, x, other, bias, out_dtype=wanted)
 
 
-def _planned(problem: Problem, arrays: Sequence[Array], dtype: np.dtype[Any]) -> Any:
+def _planned(problem: Problem, accuracy: str, arrays: Sequence[Array], dtype: np.dtype[Any]) -> Any:
     from twofold.engine.plan import known, why_not  # the compiler is loaded when there is work for it
 
     if why_not(problem):
@@ -280,10 +292,10 @@ def _planned(problem: Problem, arrays: Sequence[Array], dtype: np.dtype[Any]) ->
     size = math.prod(problem.result_shape) * dtype.itemsize
     size += sum(array.size * dtype.itemsize for array in arrays if array.dtype != dtype)
     check_memory(f"a result of shape {problem.result_shape}", size)
-    found = known(problem)
+    found = known(problem, accuracy)
     if not found.is_compiled:
         return None
-    if size > _SMALL:  # else its workspace is small as well
+    if size > _SMALL or not found.is_bound:  # else its workspace is small as well
         check_memory("the whole computation", size + found.workspace)
     return found
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from twofold.errors import UnsupportedError
 
-__all__ = ["result_dtype", "rounded", "sum_dtype", "widened"]
+__all__ = ["bfloat_bits", "result_dtype", "rounded", "rounded_to_bfloat", "sum_dtype", "widened"]
 
 Array = npt.NDArray[Any]
 DType = np.dtype[Any]
@@ -86,6 +86,28 @@ def rounded(sums: Array, bias: Array | None, result: DType) -> Array:
             )
     with np.errstate(all="ignore"):  # a float16 result beyond 65504 is Inf, as everywhere
         return sums.astype(result, copy=False)
+
+
+def bfloat_bits(array: Array) -> Array:
+    """Return a float32 array as bfloat16, to nearest even, in integers of 16 bits; NumPy has no such type.
+
+    >>> bfloat_bits(np.array([1, 1 + 2**-8, 1 + 3 * 2**-8, np.inf], np.float32)) == [0x3F80, 0x3F80, 0x3F82, 0x7F80]
+    array([ True,  True,  True,  True])
+    """
+    bits = array.view(np.uint32)
+    even = (bits >> 16) & 1
+    even += 0x7FFF
+    even += bits
+    even >>= 16
+    found = even.astype(np.uint16)
+    return np.where(np.isnan(array), ((bits >> 16) | 0x40).astype(np.uint16), found)
+
+
+def rounded_to_bfloat(array: Array) -> Array:
+    """Return a float32 array with each number the nearest that bfloat16 has."""
+    wide: Array = bfloat_bits(array).astype(np.uint32)
+    wide <<= 16
+    return wide.view(np.float32)
 
 
 def _common(dtypes: tuple[DType, ...]) -> DType:

@@ -43,6 +43,7 @@ class Options(TypedDict, total=False):
     layout: str
     out: Any
     out_dtype: Any
+    accuracy: str | None
 
 
 def conv(
@@ -69,6 +70,8 @@ def conv(
     layout        'channels_first' or 'channels_last', of x and of the result; the weight keeps its layout
     out           an array to write the result into; must not overlap the inputs
     out_dtype     dtype of the result: floats keep theirs, integers and booleans give int64 unless this says otherwise
+    accuracy      'strict', 'standard', 'fast' or 'bf16': see `twofold.accuracies`; by default that of the `with
+                  twofold.accuracy(…)` around the call, else 'standard'
     returns       (batch, out_channels, *out_size), or without batch as x; summed in float32 or wider, integers exactly;
                   out_size = (in_size + pads - dilation * (kernel_size - 1) - 1) // stride + 1
     raises        GeometryError, UnsupportedError; OverflowError if an exact integer result does not fit
@@ -296,7 +299,8 @@ def vjp(
 ) -> tuple[Any, Callable[[Any], tuple[Any, Any, Any]]]:
     """Run one of the functions above and also return what carries a gradient back through it.
 
-    operation  conv, conv_transpose or one of conv1d … conv_transpose3d; the other arguments are its own
+    operation  conv, conv_transpose or one of conv1d … conv_transpose3d; the other arguments are its own, and its
+               accuracy is that of the gradients too
     copy       whether x and weight are copied, so that they may change before the gradients are asked for; False saves
                that time, and gives the gradients of whatever the arrays hold then
     returns    y, and a function from grad_y (shape and dtype of y) to (grad_x, grad_weight, grad_bias), each of the

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from twofold.accuracies import chosen
 from twofold.call import TINY, Call, engine_dtype, is_plain, stored_as
 from twofold.engine import pool, threads
 
@@ -47,7 +48,7 @@ def remember(
         return
     from twofold.engine.plan import bound_for
 
-    bound = bound_for(stored_as(call), call.x, call.other)
+    bound = bound_for(stored_as(call), call.accuracy, call.x, call.other)
     if bound is None or bound[0].table_bytes > _LARGEST:
         return
     while len(_seen) >= _MOST:
@@ -79,9 +80,10 @@ def _key(
         if not is_plain(value):
             return None
     for option, value in options.items():
-        if option not in ("layout", "flip") or type(value) not in (str, bool):
+        if option not in ("layout", "flip", "accuracy") or type(value) not in (str, bool):
             return None
-    return (name, arrays, *plain, *options.items(), threads.count())
+    accuracy = None if "accuracy" in options else chosen()
+    return (name, arrays, *plain, *options.items(), accuracy, threads.count())
 
 
 def _is_same(host: np.ndarray[Any, Any], own: Any) -> bool:

@@ -30,7 +30,36 @@ def test_a_real_run_against_torch_prints_json_with_both_and_writes_it(tmp_path, 
     assert "| conv_transpose n2 ci2 co3" in markdown(kept)
 
 
+def test_every_algorithm_is_measured_and_checked_at_the_accuracy(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["--peers", "scipy", "--seconds", "0.02", "--accuracy", "fast", "--all-algorithms", "-o", "r.json"]
+    assert run(["bench", "conv g4 ci4 co4 i90x90 k40x40", *words]) == 0
+    out, _ = capsys.readouterr()
+    kept = Run.read((tmp_path / "r.json").read_text())
+    ways = kept.rows[0].ways
+    assert kept.settings["accuracy"] == "fast" and {way.layout for way in ways} == {"channels_first", "channels_last"}
+    assert {"direct", "fft"} <= {way.algorithm for way in ways}
+    for way in ways:
+        assert way.measured.status == "ok" and min(way.measured.samples) > 0 and way.measured.error <= 2e-5
+    planned = [way for way in ways if way.planned]
+    assert [way.layout for way in planned] == ["channels_first", "channels_last"] and planned[0].algorithm == "fft"
+    assert "fft*" in out and "of the best on" in out
+    assert kept.rows[0].peers["twofold-packed"].error <= 2e-5
+
+
+def test_a_bf16_run_is_right_within_bf16_only(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for word, least, most in (("bf16", 1e-4, 2e-2), ("strict", 0, 1e-5)):
+        words = ["--peers", "scipy", "--seconds", "0.02", "--accuracy", word, "--json"]
+        assert run(["bench", "conv ci16 co16 i20x20 k3", *words]) == 0
+        peers = json.loads(capsys.readouterr().out)["rows"][0]["peers"]
+        for name in ("twofold", "twofold-cl", "twofold-packed", "twofold-packed-cl"):
+            assert peers[name]["status"] == "ok" and least < peers[name]["error"] < most, name
+
+
 REFUSED = {
+    "--accuracy exact": "accuracy must be 'strict', 'standard', 'fast' or 'bf16', not 'exact'; try --accuracy strict",
+    "--all-algorithms --training": "algorithms are measured forward",
     "conv i5 k9": "kernel does not fit",
     "conv q5": "'q5' is no field",
     "--suite resnet": "no layer of the suite is called 'resnet'",

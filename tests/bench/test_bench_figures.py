@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from twofold.bench import Run, markdown, remarks, tables, text
-from twofold.bench.figures import best, figures, geometric_mean, means
+from twofold.bench.figures import best, choices, figures, geometric_mean, means
 from twofold.bench.machine import limit_seconds
-from twofold.bench.result import Measured, Row
+from twofold.bench.result import Measured, Row, Way
 from twofold.errors import FileError
 from twofold.geometry import Problem
 
@@ -135,3 +136,45 @@ def test_json_reads_back_as_it_was_and_what_is_not_finite_is_null():
 def test_what_is_no_result_is_refused(text):
     with pytest.raises(FileError):
         Run.read(text)
+
+
+WAYS = (
+    Way("channels_first", "direct", True, ok(3, 4, 9)),
+    Way("channels_first", "fft", False, ok(2)),
+    Way("channels_first", "planar", False, WRONG),
+    Way("channels_last", "direct", False, ok(6)),
+    Way("channels_last", "in place", True, ok(5)),
+)
+
+
+def with_ways(*ways):
+    row = PLAIN.rows[0]
+    return replace(PLAIN, rows=(replace(row, ways=ways),), settings={**PLAIN.settings, "accuracy": "fast"})
+
+
+def test_the_choice_is_held_against_the_best_of_its_layout():
+    first, last = choices(with_ways(*WAYS).rows[0])
+    assert (first.layout, first.planned, first.best, first.ratio) == ("channels_first", "direct", "fft", 2.0)
+    assert (last.layout, last.planned, last.best, last.ratio) == ("channels_last", "in place", "in place", 1.0)
+    assert list(first.seconds.items()) == [("fft", 0.002), ("direct", 0.004)]
+    wrong = replace(WAYS[0], measured=WRONG)
+    assert [choice.layout for choice in choices(with_ways(wrong, *WAYS[1:]).rows[0])] == ["channels_last"]
+    assert choices(PLAIN.rows[0]) == []
+
+
+def test_the_table_of_algorithms_marks_the_planned_one():
+    made = with_ways(*WAYS)
+    table = tables(made)[-1]
+    assert table.rows[0][2:] == ("channels_first", "direct", "fft", "2.00", "fft 2, direct* 4, planar WRONG")
+    assert "ours with accuracy fast" in remarks(made)
+    told = "within 5 % of the best on 1 of 2 layers and layouts; geometric mean of planned / best 1.414, worst 2.00"
+    assert any(told in line for line in remarks(made))
+    assert len(tables(PLAIN)) == 3 and not any("planned" in line for line in remarks(PLAIN))
+    nothing = with_ways(Way("channels_first", "all", False, Measured("crashed", "it died")))
+    assert tables(nothing)[-1].rows[0][-1] == "all crashed"
+
+
+def test_algorithms_are_kept_in_the_file():
+    made = with_ways(*WAYS)
+    assert Run.read(made.json()).rows[0].ways == made.rows[0].ways
+    assert "ways" not in json.loads(PLAIN.json())["rows"][0]

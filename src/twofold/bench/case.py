@@ -40,6 +40,7 @@ class Case:
     grad_y   (batch, out_channels, *out_size) for a training step, else None
     variant  which of its forms the peer is to take: its name in the table
     folder   where the peer may write files
+    accuracy of our own columns: see `twofold.accuracies`
     """
 
     problem: Problem
@@ -49,6 +50,7 @@ class Case:
     variant: str
     threads: int
     folder: Path
+    accuracy: str = "standard"
 
     @property
     def transposed(self) -> bool:
@@ -120,11 +122,13 @@ def guest(module: str, pip: str) -> Any:
         raise Missing(f"not complete, it lacks {error.name}: pip install {pip}") from None
 
 
-def load(folder: Path, problem: Problem, variant: str, threads: int, training: bool) -> Case:
+def load(
+    folder: Path, problem: Problem, variant: str, threads: int, training: bool, accuracy: str = "standard"
+) -> Case:
     """Read the arrays that the harness has written for this problem."""
     grad_y = np.load(folder / "grad_y.npy") if training else None
     x, weight = np.load(folder / "x.npy"), np.load(folder / "weight.npy")
-    return Case(problem, x, weight, grad_y, variant, threads, folder)
+    return Case(problem, x, weight, grad_y, variant, threads, folder, accuracy)
 
 
 def flipped(case: Case) -> Array:

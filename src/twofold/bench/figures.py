@@ -10,7 +10,7 @@ from twofold.bench.machine import limit_seconds
 from twofold.bench.peers import OURS
 from twofold.bench.result import Measured, Row, Run
 
-__all__ = ["Figures", "Means", "best", "figures", "geometric_mean", "means"]
+__all__ = ["Choice", "Figures", "Means", "best", "choices", "figures", "geometric_mean", "means"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,31 @@ class Means:
     torch_rows: int
     against_best: float | None
     best_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the plan took on a row in one layout, and the fastest of what there was; ratio is planned / best."""
+
+    layout: str
+    planned: str
+    best: str
+    ratio: float
+    seconds: dict[str, float]  # of each algorithm, the fastest first
+
+
+def choices(row: Row) -> list[Choice]:
+    """Return the choice in each layout in which the planned algorithm was timed."""
+    found = []
+    for layout in ("channels_first", "channels_last"):
+        timed = [way for way in row.ways if way.layout == layout and way.measured.samples]
+        seconds = {way.algorithm: way.measured.seconds for way in timed}
+        seconds = dict(sorted(seconds.items(), key=lambda item: item[1]))
+        planned = next((way.algorithm for way in timed if way.planned), None)
+        if planned is not None:
+            first = next(iter(seconds))
+            found.append(Choice(layout, planned, first, seconds[planned] / seconds[first], seconds))
+    return found
 
 
 def best(run: Run, row: Row, families: Iterable[str]) -> str | None:

@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 
 from twofold import __version__
+from twofold.accuracies import chosen
 from twofold.bench.oracle import NAMES, write_inputs
-from twofold.bench.peers import Peer
+from twofold.bench.peers import OURS, Peer
 from twofold.bench.process import Refused, Worker, cores
-from twofold.bench.result import Measured, Row, Run
+from twofold.bench.result import Measured, Row, Run, Way
 from twofold.bench.suite import Entry
-from twofold.bench.verdict import judge
+from twofold.bench.verdict import allowed, judge
 from twofold.errors import GeometryError, UnsupportedError
 from twofold.memory import check_memory
 
@@ -35,6 +36,7 @@ __all__ = ["ROUNDS", "Settings", "race"]
 
 ROUNDS = 5
 _OWN = 600.0  # seconds; for what the harness itself computes
+_MOST_WAYS = 24  # algorithms of a problem, in both layouts, about
 _SETTLE = 0.25  # seconds; idle threads of another peer's pool may spin for this long after its call
 
 Progress = Callable[[str, int, int], None]
@@ -42,12 +44,18 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a run is made. seconds: of timing per peer and problem; timeout: of any one step, compiling included."""
+    """How a run is made.
+
+    seconds     of timing per peer and problem;  timeout  of any one step, compiling included
+    accuracy    of our own columns;  algorithms  whether to measure each of ours as well
+    """
 
     threads: int = 1
     seconds: float = 1.0
     training: bool = False
     timeout: float = 180.0
+    accuracy: str = "standard"
+    algorithms: bool = False
 
     def __post_init__(self) -> None:
         usable = len(cores(1 << 20))
@@ -55,6 +63,11 @@ class Settings:
             raise GeometryError(f"threads must be from 1 to the {usable} usable cores, not {self.threads}")
         if not 0 < self.seconds <= 3600:
             raise GeometryError(f"seconds must be above 0 and at most 3600, not {self.seconds:g}")
+        chosen(self.accuracy)
+        if self.algorithms and self.training:
+            raise GeometryError(
+                "algorithms are measured forward, and a training step has several", repair="no --training"
+            )
 
 
 @dataclass
@@ -93,16 +106,23 @@ def race(
         load = _load()
         machine = _machine(judge_worker, settings, cpu)
         runners = [_Runner(peer, stack.enter_context(Worker(settings.threads))) for peer in peers]
+        ours = stack.enter_context(Worker(settings.threads)) if settings.algorithms else None
         rows = []
         for i, entry in enumerate(entries, start=1):
             track = _Track(entry, settings, folder, lambda text, i=i: tell(text, i, steps))  # type: ignore[misc]
-            rows.append(Row(entry.name, entry.problem, track.run(runners, judge_worker)))
+            peers_on_it = track.run(runners, judge_worker)
+            rows.append(Row(entry.name, entry.problem, peers_on_it, track.ways(ours) if ours else ()))
     return Run(
         __version__,
         datetime.now(UTC).isoformat(timespec="seconds"),
         settings.training,
         {**machine, "load": load and [load, _load()]},
-        {"seconds": settings.seconds, "rounds": ROUNDS, "timeout": settings.timeout},
+        {
+            "seconds": settings.seconds,
+            "rounds": ROUNDS,
+            "timeout": settings.timeout,
+            "accuracy": settings.accuracy,
+        },
         {peer.name: {"family": peer.family, "version": peer.version} for peer in peers},
         tuple(rows),
     )
@@ -167,6 +187,26 @@ class _Track:
                     measured[runner.peer.name] = self._time(runner, measured[runner.peer.name])
         return measured
 
+    def ways(self, worker: Worker) -> tuple[Way, ...]:
+        """Measure each of our own algorithms, in turns in one process; what is wrong is not timed."""
+        self.tell(f"{self.entry.name}: every algorithm")
+        budget = self.settings.timeout + _MOST_WAYS * self.settings.seconds
+        try:
+            told = worker.ask(self._request("ways"), budget)
+            found = []
+            for i, way in enumerate(told):
+                result = np.load(self.folder / f"ways_{i}.npy")
+                verdict = judge([result], self.folder, *allowed(self.settings.accuracy))
+                status = "wrong" if verdict.reason else "ok"
+                found.append(Way(**way, measured=Measured(status, verdict.reason, verdict.error, verdict.share)))
+            right = [i for i, way in enumerate(found) if way.measured.status == "ok"]
+            timing = {"do": "time ways", "which": right, "seconds": self.settings.seconds}
+            for i, samples in zip(right, worker.ask(timing, budget)["samples"], strict=True):
+                found[i] = replace(found[i], measured=replace(found[i].measured, samples=tuple(samples)))
+        except Refused as refused:
+            return (Way("channels_first", "all", False, Measured(refused.status, str(refused))),)
+        return tuple(found)
+
     def _check(self, runner: _Runner) -> Measured:
         # Runs the peer once, and holds what it computed against the oracle.
         peer = runner.peer
@@ -182,7 +222,8 @@ class _Track:
             return measured
         names = NAMES if self.settings.training else NAMES[:1]
         files = [self.folder / f"{peer.name}_{name}.npy" for name in names]
-        verdict = judge([np.load(file) for file in files], self.folder, peer.slack)
+        limits = allowed(self.settings.accuracy) if peer.family in OURS else (peer.slack,)
+        verdict = judge([np.load(file) for file in files], self.folder, *limits)
         for file in files:
             file.unlink()
         return Measured("wrong" if verdict.reason else "ok", verdict.reason, verdict.error, verdict.share)
@@ -208,5 +249,6 @@ class _Track:
             "threads": self.settings.threads,
             "folder": str(self.folder),
             "training": self.settings.training,
+            "accuracy": self.settings.accuracy,
             **more,
         }

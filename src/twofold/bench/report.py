@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from twofold.bench.figures import Figures, figures, means
+from twofold.bench.figures import Figures, choices, figures, geometric_mean, means
 from twofold.bench.result import Measured, Row, Run
 
 __all__ = ["Table", "markdown", "remarks", "tables", "text"]
@@ -23,9 +23,9 @@ class Table:
 
 
 def tables(run: Run) -> list[Table]:
-    """Return the table of ratios, the means, and every peer's time on every row."""
+    """Return the table of ratios, the means, every peer's time on every row, and every algorithm's if measured."""
     what = "training step (forward and both gradients)" if run.training else "forward"
-    return [
+    found = [
         Table(
             f"{what}, milliseconds per call (median), ratios, percent", _HEADS, tuple(_ratios(run, r) for r in run.rows)
         ),
@@ -38,6 +38,9 @@ def tables(run: Run) -> list[Table]:
             ),
         ),
     ]
+    if any(row.ways for row in run.rows):
+        found.append(Table("our algorithms, milliseconds, * the planned one", _WAYS, tuple(_ways(run))))
+    return found
 
 
 def remarks(run: Run) -> list[str]:
@@ -55,7 +58,9 @@ def remarks(run: Run) -> list[str]:
         f"~ marks a median of fewer than {_FEW} samples",
         "versions: " + ", ".join(_versions(run)),
     ]
-    return lines + _absences(run)
+    if run.settings.get("accuracy", "standard") != "standard":
+        lines.append(f"ours with accuracy {run.settings['accuracy']}")
+    return lines + _choices_text(run) + _absences(run)
 
 
 def text(table: Table) -> str:
@@ -88,6 +93,37 @@ _HEADS = (
     "layer", "batch", "twofold", "packed once", "torch", "best peer", "against torch", "against best", "of peak",
     "of limit",
 )  # fmt: skip
+
+
+_WAYS = ("layer", "batch", "layout", "planned", "best", "planned / best", "each")
+
+
+def _ways(run: Run) -> list[tuple[str, ...]]:
+    lines: list[tuple[str, ...]] = []
+    for row in run.rows:
+        wrong = [f"{way.algorithm} {_status(way.measured)}" for way in row.ways if way.measured.status != "ok"]
+        for choice in choices(row):
+            each = [
+                f"{name}{'*' * (name == choice.planned)} {1e3 * seconds:.3g}"
+                for name, seconds in choice.seconds.items()
+            ]
+            ratio = f"{choice.ratio:.2f}"
+            shown = (row.name, str(row.problem.batch), choice.layout, choice.planned, choice.best, ratio)
+            lines.append((*shown, ", ".join(each + wrong)))
+        if not choices(row):
+            lines.append((row.name, str(row.problem.batch), "-", "-", "-", "-", ", ".join(wrong)))
+    return lines
+
+
+def _choices_text(run: Run) -> list[str]:
+    every = [choice.ratio for row in run.rows for choice in choices(row)]
+    if not every:
+        return []
+    near = sum(ratio <= 1.05 for ratio in every)
+    return [
+        f"the planned algorithm is within 5 % of the best on {near} of {len(every)} layers and layouts; "
+        f"geometric mean of planned / best {geometric_mean(every):.3f}, worst {max(every):.2f}"
+    ]
 
 
 def _ratios(run: Run, row: Row) -> tuple[str, ...]:

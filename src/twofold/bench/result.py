@@ -4,10 +4,11 @@
      "machine": {"cpu", "system", "python", "numpy", "threads", "cores": pinned to, "present": cores in all,
                  "load": load average before and after, or null, "fma_gflops": {dtype: rate}, "peak_is",
                  "copy_gbs": {bytes of the working set: rate}},
-     "settings": {"seconds": per peer and problem, "rounds", "timeout"},
+     "settings": {"seconds": per peer and problem, "rounds", "timeout", "accuracy": of our own columns},
      "peers": {name: {"family", "version"}},
      "rows": [{"name", "problem", "batch", "multiplications", "bytes",
-               "peers": {name: {"status", "reason", "error", "share", "samples": [seconds per call, …]}}}]}
+               "peers": {name: {"status", "reason", "error", "share", "samples": [seconds per call, …]}},
+               "ways": [{"layout", "algorithm", "planned": bool, "status", …, "samples"}]   with --all-algorithms}]}
 
 status is ok, wrong (then not timed), cannot, missing, failed, crashed or timeout; all but ok have a reason. error is
 the worst element over the largest output, share the worst element over the bound of a direct sum (`oracle`, `verdict`);
@@ -26,7 +27,7 @@ from typing import Any
 from twofold.errors import FileError
 from twofold.geometry import Problem
 
-__all__ = ["SCHEMA", "Measured", "Row", "Run"]
+__all__ = ["SCHEMA", "Measured", "Row", "Run", "Way"]
 
 SCHEMA = 1
 
@@ -52,12 +53,23 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """One of our algorithms in one layout on one problem, and whether the plan takes it."""
+
+    layout: str
+    algorithm: str
+    planned: bool
+    measured: Measured
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """All peers on one problem, by name."""
+    """All peers on one problem, by name; and our own algorithms, if they were asked for."""
 
     name: str
     problem: Problem
     peers: Mapping[str, Measured]
+    ways: tuple[Way, ...] = ()
 
     @property
     def work(self) -> int:
@@ -130,7 +142,13 @@ def _row_fields(row: Row) -> dict[str, Any]:
         "multiplications": row.problem.multiplications,
         "bytes": row.traffic,
         "peers": {name: _measured_fields(measured) for name, measured in row.peers.items()},
+        **({"ways": [_way_fields(way) for way in row.ways]} if row.ways else {}),
     }
+
+
+def _way_fields(way: Way) -> dict[str, Any]:
+    named = {"layout": way.layout, "algorithm": way.algorithm, "planned": way.planned}
+    return named | _measured_fields(way.measured)
 
 
 def _measured_fields(measured: Measured) -> dict[str, Any]:
@@ -149,7 +167,8 @@ def _finite(number: float | None) -> float | None:
 
 def _row(fields: Mapping[str, Any]) -> Row:
     peers = {name: _measured(measured) for name, measured in fields["peers"].items()}
-    return Row(fields["name"], Problem.parse(fields["problem"]), peers)
+    ways = tuple(Way(way["layout"], way["algorithm"], way["planned"], _measured(way)) for way in fields.get("ways", ()))
+    return Row(fields["name"], Problem.parse(fields["problem"]), peers, ways)
 
 
 def _measured(fields: Mapping[str, Any]) -> Measured:

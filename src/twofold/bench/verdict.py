@@ -11,11 +11,17 @@ import numpy as np
 from twofold.bench.case import Array
 from twofold.bench.oracle import NAMES
 
-__all__ = ["PRECISION", "Verdict", "judge"]
+__all__ = ["PRECISION", "Verdict", "allowed", "judge"]
 
 # Of the largest output. Float32 sums stay below 1e-5 and Winograd's with tiles of 4 below 2e-5, but bfloat16 is at 4e-3
 # and tf32 at 5e-4, which the bound on the error of a sum of thousands of terms would let pass.
 PRECISION = 1e-4
+_OURS = {  # by accuracy: times the bound of a direct sum, and of the largest output
+    "strict": (1.0, PRECISION),
+    "standard": (4.0, PRECISION),
+    "fast": (float("inf"), 2e-5),
+    "bf16": (float("inf"), 2e-2),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +38,17 @@ class Verdict:
     reason: str = ""
 
 
-def judge(results: Sequence[Array], folder: Path, slack: float = 1.0) -> Verdict:
-    """Hold results against what the oracle wrote; `slack` times its bound is allowed."""
+def allowed(accuracy: str) -> tuple[float, float]:
+    """Return what our own columns may be off by: times the bound of a direct sum, and of the largest output.
+
+    >>> allowed("strict"), allowed("fast")
+    ((1.0, 0.0001), (inf, 2e-05))
+    """
+    return _OURS[accuracy]
+
+
+def judge(results: Sequence[Array], folder: Path, slack: float = 1.0, precision: float = PRECISION) -> Verdict:
+    """Hold results against what the oracle wrote; `slack` times its bound is allowed, and `precision` in all."""
     error = share = 0.0
     for name, y in zip(NAMES, results, strict=False):
         expected = np.load(folder / f"expected_{name}.npy", mmap_mode="r")
@@ -48,7 +63,7 @@ def judge(results: Sequence[Array], folder: Path, slack: float = 1.0) -> Verdict
             shares = np.where(off > 0, off / bound, 0.0)
         share = max(share, float(shares.max()))
     double = bool(results) and results[0].dtype == np.float64
-    precision = PRECISION * 2.0**-29 if double else PRECISION  # 2**-53 / 2**-24
+    precision = precision * 2.0**-29 if double else precision  # 2**-53 / 2**-24
     if share > slack:
         return Verdict(error, share, f"error {share:.2g} times what rounding explains")
     if error > precision:

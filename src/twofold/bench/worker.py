@@ -3,6 +3,8 @@
     {"do": "prepare", "module": …, "problem": …, "variant": …, "threads": …, "folder": …, "training": …}
     {"do": "check"}                    run once, write the results as y.npy …            -> {"seconds": …}
     {"do": "time", "seconds": s}       runs to warm up, then runs until s have passed  -> {"samples": [seconds, …]}
+    {"do": "ways", …}                  run every algorithm of ours, write ways_0.npy …  -> [{"layout", …}, …]
+    {"do": "time ways", "which": [i, …], "seconds": s}    run these in turns           -> {"samples": [[…], …]}
     {"do": "oracle", …}                write what is right;   {"do": "machine", …}       measure peak and bandwidth
 
 Each answer is a line: {"ok": …}, or {"status": "missing" | "cannot" | "failed", "reason": …}. What a library prints
@@ -25,6 +27,7 @@ __all__ = ["main", "time_call"]
 
 _SHORT = 20e-6  # seconds; shorter calls are timed several at once, so that the clock's own 0.1 us does not count
 _WARM = 10e-3  # seconds; caches and clock rate were another's before
+_TURNS = 5  # of every algorithm
 _MOST = 40  # samples per round: enough for a median, and a result file that can be kept
 
 
@@ -67,6 +70,8 @@ def _answer(request: dict[str, Any], state: dict[str, Any]) -> Any:
         return _check(state)
     if request["do"] == "time":
         return {"samples": time_call(state["prepared"].call, request["seconds"])}
+    if request["do"] == "time ways":
+        return {"samples": _in_turns([state["ways"][i].prepared.call for i in request["which"]], request["seconds"])}
     state.clear()  # the arrays of the problem before
     if request["do"] == "machine":
         from twofold.bench.machine import measure
@@ -76,11 +81,14 @@ def _answer(request: dict[str, Any], state: dict[str, Any]) -> Any:
     from twofold.geometry import Problem
 
     problem = Problem.parse(request["problem"])
-    case = load(Path(request["folder"]), problem, request["variant"], request["threads"], request["training"])
+    folder, accuracy = Path(request["folder"]), request.get("accuracy", "standard")
+    case = load(folder, problem, request["variant"], request["threads"], request["training"], accuracy)
     if request["do"] == "oracle":
         from twofold.bench.oracle import write_expected
 
         return write_expected(case)
+    if request["do"] == "ways":
+        return _ways(case, state)
     state.update(case=case, prepared=import_module(request["module"]).prepare(case))
     return None
 
@@ -98,6 +106,27 @@ def _check(state: dict[str, Any]) -> dict[str, float]:
     for name, array in zip(NAMES, prepared.arrays(result), strict=False):
         np.save(case.folder / f"{case.variant}_{name}.npy", np.asarray(array))
     return {"seconds": seconds}
+
+
+def _ways(case: Any, state: dict[str, Any]) -> list[dict[str, Any]]:
+    import numpy as np
+
+    from twofold.bench.peers.ours import ways
+
+    state["ways"] = ways(case)
+    for i, way in enumerate(state["ways"]):
+        np.save(case.folder / f"ways_{i}.npy", np.asarray(way.prepared.arrays(way.prepared.call())[0]))
+    return [{"layout": w.layout, "algorithm": w.algorithm, "planned": w.planned} for w in state["ways"]]
+
+
+def _in_turns(calls: list[Callable[[], Any]], seconds: float) -> list[list[float]]:
+    # `seconds` for each, in turns of a fifth, beginning with another one each time.
+    samples: list[list[float]] = [[] for _ in calls]
+    for turn in range(_TURNS):
+        for i in range(len(calls)):
+            at = (i + turn) % len(calls)
+            samples[at] += time_call(calls[at], seconds / _TURNS)
+    return samples
 
 
 def _refusal(error: Exception) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twofold.cli.console import print_json, say, seconds_text, telling
+from twofold.cli.options import completing
 from twofold.errors import GeometryError
 
 if TYPE_CHECKING:
@@ -54,6 +55,20 @@ def bench(
     training: Annotated[
         bool, typer.Option("--training", metavar="", help="Measure forward and both gradients together.")
     ] = False,
+    accuracy: Annotated[
+        str,
+        typer.Option(
+            metavar="WORD", help="How exact twofold is to be: strict, standard, fast or bf16. Default standard.",
+            autocompletion=completing("strict", "standard", "fast", "bf16"), show_default=False,
+        ),
+    ] = "standard",
+    all_algorithms: Annotated[
+        bool,
+        typer.Option(
+            "--all-algorithms", metavar="",
+            help="Also measure each algorithm that twofold has for a layer, and show whether the plan took the best.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object for programs.")] = False,
     output: Annotated[
         Path | None,
@@ -70,6 +85,7 @@ def bench(
       twofold bench --suite dcgan fsrcnn --peers torch
       twofold bench 'conv_transpose ci64 co32 i56x56 k4 s2 p1' --batch 1,8
       twofold bench --seconds 0.2 -o result.json
+      twofold bench --suite unet --accuracy fast --all-algorithms
     """
     from twofold.bench import Settings, choose, markdown, race
     from twofold.cli.machine import cpu_model
@@ -79,7 +95,9 @@ def bench(
         check_output(output, _SUFFIXES)
     entries = _entries(words or [], with_suite, _batches(batch))
     chosen = choose([name for name in (peers or "").split(",") if name])
-    settings = Settings(threads=threads, seconds=seconds, training=training)
+    settings = Settings(
+        threads=threads, seconds=seconds, training=training, accuracy=accuracy.lower(), algorithms=all_algorithms
+    )
     begin = time.perf_counter()
     with _progress() as progress:
         run = race(entries, chosen, settings, cpu=cpu_model() or "", progress=progress)
@@ -135,9 +153,9 @@ def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
 def _print(run: Run) -> None:
     from twofold.bench import remarks, tables, text
 
-    ratios, means, times = tables(run)
+    ratios, means, times, *ways = tables(run)
     with telling() as (tell, on_terminal):
-        for table in (ratios, times, means) if len(run.peers) <= 8 else (ratios, means):
+        for table in (*((ratios, times) if len(run.peers) <= 8 else (ratios,)), *ways, means):
             tell(_rich(table) if on_terminal else text(table) + "\n")  # type: ignore[arg-type]  # Rich prints both
     for line in remarks(run):
         say(line)

@@ -33,6 +33,7 @@ def conv(
     flip: o.Flip = False,
     channels: o.Channels = False,
     layout: o.Layout = None,
+    accuracy: o.Accuracy = None,
     axes: o.Axes = None,
     output_size: Annotated[str | None, typer.Option(hidden=True)] = None,
     output_padding: Annotated[str | None, typer.Option(hidden=True)] = None,
@@ -56,7 +57,7 @@ def conv(
 
     request = Request(
         "conv", stride, padding, dilation, groups, padding_mode, output_padding, output_size, layout, flip,
-        channels, axes,
+        channels, axes, accuracy,
     )  # fmt: skip
     _run(request, input, input_text, kernel, bias, output, scale, quiet, as_json)
 
@@ -76,6 +77,7 @@ def conv_transpose(
     flip: o.Flip = False,
     channels: o.Channels = False,
     layout: o.Layout = None,
+    accuracy: o.Accuracy = None,
     axes: o.Axes = None,
     output: o.Output = None,
     scale: o.Scale = None,
@@ -96,7 +98,7 @@ def conv_transpose(
 
     request = Request(
         "conv_transpose", stride, padding, dilation, groups, padding_mode, output_padding, output_size, layout, flip,
-        channels, axes,
+        channels, axes, accuracy,
     )  # fmt: skip
     _run(request, input, input_text, kernel, bias, output, scale, quiet, as_json)
 

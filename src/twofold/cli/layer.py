@@ -45,6 +45,7 @@ class Request:
     flip: bool = False
     channels: bool = False
     axes: str | None = None
+    accuracy: str | None = None
 
     @property
     def rank(self) -> int | None:
@@ -67,6 +68,8 @@ class Request:
             options["padding"] = values.padding(self.padding, rank)
         if self.padding_mode is not None:
             options["padding_mode"] = self.padding_mode.lower()
+        if self.accuracy is not None:
+            options["accuracy"] = self.accuracy.lower()
         return options | ({"flip": True} if self.flip else {})
 
 

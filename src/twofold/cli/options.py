@@ -121,6 +121,13 @@ Layout = Annotated[
                  autocompletion=completing("channels_first", "channels_last"),
                  help="Of an array: channels_first or channels_last. Default channels_first; a picture has its own."),
 ]  # fmt: skip
+Accuracy = Annotated[
+    str | None,
+    typer.Option(metavar="WORD", rich_help_panel=_FORM,
+                 autocompletion=completing("strict", "standard", "fast", "bf16"),
+                 help="How exact: strict (direct sums only), standard, fast (error up to 2e-5 of the largest output) "
+                 "or bf16 (float32 inputs rounded to bfloat16). Default standard."),
+]  # fmt: skip
 Channels = Annotated[
     bool,
     typer.Option(

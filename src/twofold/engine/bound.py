@@ -71,7 +71,9 @@ class Bound:
         self.codes = [code_of(kernel, machine) for kernel in plan.kernels]
         self.driver = code_of(_Driver(), machine)
         self.work = self.driver.address(driver.NAME)
-        packer = PairWeights() if plan.stored == "bfloat" else WeightPacker(layer.source, layer.scalar, plan.fetch)
+        packer = plan.packer or WeightPacker(layer.source, layer.scalar, plan.fetch)
+        if plan.stored == "bfloat":
+            packer = PairWeights()
         self.weights_code = code_of(packer, machine)
         self.pack_work = self.weights_code.address(packer.name)
         self.pack_threads = count if plan.weight_bytes > _SHARED else 1

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from twofold.accuracies import allows
 from twofold.engine import depthwise, planar_schedule, pointwise, schedule, single, tables
 from twofold.engine.emit import BYTES
 from twofold.engine.machine import Machine
 from twofold.engine.schedule import Layer, Schedule
 
-__all__ = ["FAMILIES", "Family", "choose", "named"]
+__all__ = ["FAMILIES", "Family", "available", "choose", "named"]
 
 Strides = tuple[int, int, int, int, int]
 
@@ -27,6 +28,9 @@ class Family:
     cost: Callable[[Layer, Machine], float]  # estimated cycles of one thread, to compare families by
     reads: Callable[[Layer, Strides], Any]  # how, or by what kernel, its patches are packed from inputs of such strides
     dense: bool = False  # whether the input must be dense, with its channels last
+    direct: bool = True  # whether every product of the definition is made, and nothing else
+    error: Callable[[Layer], float] = lambda layer: 1.0  # of the worst element, over the bound of a direct sum
+    relative: Callable[[Layer], float] = tables.relative_error  # of the worst element, over the largest output
 
 
 def _reads_patch(layer: Layer, strides: Strides) -> str:
@@ -83,9 +87,16 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def choose(layer: Layer, machine: Machine) -> Family:
-    """Return the family of the least estimated cost."""
-    return min((f for f in FAMILIES if f.fits(layer, machine)), key=lambda f: f.cost(layer, machine))
+def available(layer: Layer, machine: Machine, accuracy: str = "standard") -> list[Family]:
+    """Return the families that compute a layer within this accuracy."""
+    found = [f for f in FAMILIES if f.fits(layer, machine)]
+    unit = 2.0**-53 if layer.scalar == "double" else 2.0**-24
+    return [f for f in found if f.direct or allows(accuracy, f.error(layer), f.relative(layer), unit)]
+
+
+def choose(layer: Layer, machine: Machine, accuracy: str = "standard") -> Family:
+    """Return the family of the least estimated cost within this accuracy."""
+    return min(available(layer, machine, accuracy), key=lambda f: f.cost(layer, machine))
 
 
 def named(name: str) -> Family:

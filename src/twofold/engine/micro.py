@@ -41,12 +41,13 @@ class Tile:
     depthwise: bool = False
     streaming: bool = False  # stores past the caches
     in_place: bool = False  # reads the input where it stands
+    biased: bool = True  # adds the bias
 
     @property
     def name(self) -> str:
         """Its name in the cache and in the assembly."""
         kind = "depthwise" if self.depthwise else "in_place" if self.in_place else "dense"
-        tail = "_streaming" if self.streaming else ""
+        tail = "_streaming" * self.streaming + "_bare" * (not self.biased)
         return f"{kind}_{self.rows}x{self.pixels}x{self.vectors}_b{self.block}_{self.scalar}{tail}"
 
     def emit(self, module: Module) -> None:
@@ -178,8 +179,10 @@ def _products(
 
 def _finish(f: Function, tile: Tile, kind: str, sums: list[Value]) -> None:
     width = f.module.machine.vector_bytes
-    bias = NOW.get(f, f.now, "bias", "ptr") + ENTRY.get(f, f.entry, "bias")
-    biases = [f.load(kind, bias + v * width) for v in range(tile.vectors)]
+    biases = []
+    if tile.biased:
+        bias = NOW.get(f, f.now, "bias", "ptr") + ENTRY.get(f, f.entry, "bias")
+        biases = [f.load(kind, bias + v * width) for v in range(tile.vectors)]
     base = f.load("ptr", f.now + ENTRY.get(f, f.entry, "base"), 8)
     pitch, row = ENTRY.get(f, f.entry, "pitch"), ENTRY.get(f, f.entry, "dst_row")
     line = base + ENTRY.get(f, f.entry, "dst")
@@ -187,7 +190,8 @@ def _finish(f: Function, tile: Tile, kind: str, sums: list[Value]) -> None:
         pixel = line
         for q in range(tile.pixels):
             for v in range(tile.vectors):
-                total = f.binary("fadd", sums[(r * tile.pixels + q) * tile.vectors + v], biases[v])
+                total = sums[(r * tile.pixels + q) * tile.vectors + v]
+                total = f.binary("fadd", total, biases[v]) if tile.biased else total
                 align = width if tile.streaming else None
                 f.store(total, pixel + v * width, align, tile.streaming)
             if q + 1 < tile.pixels:

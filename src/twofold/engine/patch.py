@@ -5,6 +5,7 @@
 All that is irregular about an input happens in this copy: its strides, its padding, the channels missing in the last
 block, the stride of a convolution (columns of one residue modulo the stride are neighbours here: a plane), types that
 are widened. Rows that lie outside of the input are left as they are, for no tap list reads them; columns are zeroed.
+Transforms read all cells of their tiles: for them rows are zeroed, too.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ class Packer:
     block: int
     source: str  # scalar type in memory
     scalar: str  # scalar type of the sums
+    clears: bool = False  # whether rows outside of the input are zeroed, too
 
     @property
     def name(self) -> str:
         """Its name in the cache and in the assembly."""
-        return f"patch_{self.way}_b{self.block}_{self.source}_{self.scalar}"
+        return f"patch_{self.way}_b{self.block}_{self.source}_{self.scalar}" + "_clears" * self.clears
 
     def emit(self, module: Module) -> None:
         """Write it into a module."""
@@ -87,9 +89,13 @@ class _Writer:
             residue = f.load("i64", residues + plane.index * 8)
             with f.loop(room) as line:
                 cell = (first + line.index) * self.of(f"step_{axis}") + residue
-                with f.when(f.let("i1", f"icmp ult i64 {cell.text}, {self.of(f'size_{axis}').text}")):
-                    here = source + cell * self.of(f"x_{axis}")
-                    inner(here, target + (plane.index * room + line.index) * pitch)
+                there = target + (plane.index * room + line.index) * pitch
+                is_inside = f.let("i1", f"icmp ult i64 {cell.text}, {self.of(f'size_{axis}').text}")
+                with f.when(is_inside):
+                    inner(source + cell * self.of(f"x_{axis}"), there)
+                if self.packer.clears:
+                    with f.when(f.negate(is_inside)), f.loop(NOW.get(f, f.now, "blocks")) as block:
+                        self.clear(there + block.index * self.of("block"), pitch // self.per_pixel)
 
     def columns(self, source: Value, target: Value, channels: Value) -> None:
         f = self.f

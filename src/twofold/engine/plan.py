@@ -21,14 +21,18 @@ import numpy as np
 import numpy.typing as npt
 
 from twofold import reference
+from twofold.accuracies import chosen
 from twofold.arrays import kind_of
-from twofold.engine import families, pool, threads, wisdom
+from twofold.dtypes import rounded_to_bfloat
+from twofold.engine import families, fourier, pool, threads, wisdom
 from twofold.engine.activation import ACTIVATIONS
 from twofold.engine.bound import Bound, Call, aligned
 from twofold.engine.emit import BYTES
+from twofold.engine.fourier import Fourier
 from twofold.engine.lower import foldable, folded, lower
 from twofold.engine.machine import host
 from twofold.engine.outer import INNER, Outer, gradient
+from twofold.engine.rounding import to_bfloat
 from twofold.engine.schedule import Layer
 from twofold.errors import GeometryError, UnsupportedError
 from twofold.geometry import Problem
@@ -36,7 +40,7 @@ from twofold.geometry.axis import as_count, shown
 from twofold.geometry.layer import one_of
 from twofold.memory import check_memory
 
-__all__ = ["PackedWeight", "Plan", "Setting", "bound_for", "bound_of", "kept", "plan", "why_not"]
+__all__ = ["PackedWeight", "Plan", "Setting", "algorithms", "bound_for", "bound_of", "kept", "plan", "why_not"]
 
 Array = npt.NDArray[Any]
 SCALARS = {"float32": ("float", "float"), "float64": ("double", "double"), "float16": ("half", "float"),
@@ -46,6 +50,7 @@ _MOST_PHASES = 1 << 11  # of a transposed convolution
 _MOST_PLANS, _MOST_BYTES = 256, 256 << 20  # that are remembered, and bytes of their tables
 _MOST_THREADS = 1024
 _PACKED_ELSEWHERE = "the weight was packed for another layer or machine"
+_CYCLE, _CYCLE_DEPTHWISE = 0.25, 0.42  # nanoseconds of a cycle of an estimate, where transforms were timed
 _ONE_THREAD = 1 << 19  # multiplications up to which a second thread costs more than it brings
 
 
@@ -62,6 +67,7 @@ class Setting:
     residual: bool = False
     packs: bool = False  # whether calls bring weights that are not packed, and jobs pack them
     family: str = ""  # whose packing of weights the calls of a plan share; the best one if empty
+    accuracy: str = "standard"  # of which families the best one is taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,8 @@ def plan(
     residual: bool = False,
     threads: int | None = None,
     tune: bool = False,
+    accuracy: str | None = None,
+    algorithm: str | None = None,
 ) -> Plan:
     """Choose how to compute a problem on this machine.
 
@@ -95,6 +103,10 @@ def plan(
     residual    whether calls bring an array of the result's shape to be added before the activation
     threads     how many; by default what the process is told (`OMP_NUM_THREADS`, torch, threadpoolctl)
     tune        measure two or three candidates instead of trusting the estimate, and remember which one won
+    accuracy    strict, standard, fast or bf16: see `twofold.accuracies`; by default that of the `with
+                twofold.accuracy(…)` around, else standard
+    algorithm   one of `algorithms(problem, accuracy)` instead of the one that is estimated to be fastest; where no
+                accuracy is given, any that computes the problem
     raises      GeometryError, UnsupportedError
 
     >>> p = plan("conv n1 ci8 co16 i32x32 k3x3 p1x1")
@@ -114,7 +126,49 @@ def plan(
     _check_arrays(problem)
     if problem.op == "conv_weight_gradient" and (activation != "none" or residual):
         raise UnsupportedError("a weight gradient takes no activation and no residual", repair="activation='none'")
-    return Plan(problem, activation, slope, bool(residual), threads, bool(tune))
+    word = chosen(accuracy)
+    if algorithm is not None:
+        word = _permitting(problem, algorithm, None if accuracy is None else word)
+    return Plan(problem, activation, slope, bool(residual), threads, bool(tune), word, algorithm)
+
+
+def algorithms(problem: Problem | str, accuracy: str | None = None) -> tuple[str, ...]:
+    """Return the names of all algorithms that compute a problem on this machine within an accuracy.
+
+    accuracy  as of `plan`
+
+    >>> algorithms("conv ci16 co16 i9 k300 p200", "strict"), algorithms("conv ci16 co16 i9 k300 p200", "fast")
+    (('direct',...), ('direct', ..., 'fft'))
+    """
+    word = chosen(accuracy)
+    problem = plain(Problem.parse(problem) if isinstance(problem, str) else problem)
+    if why_not(problem):
+        return ("reference",)
+    has_fourier = word == "fast" and not fourier.why_not(problem) and fourier_of(problem, 1, False).is_allowed
+    tail = (fourier.NAME,) if has_fourier else ()
+    if problem.op == "conv_weight_gradient":
+        return ("weight gradient", *tail)
+    if problem.rank > INNER:  # of what remains when the outer axes are folded away
+        return (Plan(problem, "none", 0.01, False, None, False, "strict").algorithm, *tail)
+    with suppress(UnsupportedError):
+        setting = Setting(problem, _dense(problem), _can_fold(problem), problem.layout == "channels_last", 1)
+        layer = _layer(replace(setting, accuracy=word))
+        return (*(family.name for family in families.available(layer, host(), word)), *tail)
+    return ("reference", *tail)
+
+
+def _permitting(problem: Problem, algorithm: object, word: str | None) -> str:
+    # The accuracy that a named algorithm is asked for with: the one given, or the strictest that has it.
+    words = ("strict", "standard", "fast") if word is None else (word,)
+    for each in words:
+        if algorithm in algorithms(problem, each):
+            return each
+    known = ", ".join(algorithms(problem, words[-1]))
+    kind = "" if word is None else f" within accuracy '{word}'"
+    raise UnsupportedError(
+        f"{shown(algorithm)} is no algorithm for this problem{kind}: there are {known}",
+        repair=f"algorithm='{algorithms(problem, words[-1])[0]}'",
+    )
 
 
 def _check_arrays(problem: Problem) -> None:
@@ -168,11 +222,12 @@ def bound_of(setting: Setting) -> Bound:
     def make() -> Bound:
         if setting.family:
             return Bound(_layer(setting), machine, setting.threads, setting.family)
-        known = wisdom.recall(str(setting), machine)
+        known = wisdom.recall(_remembered(setting), machine)
         if known is not None:
             with suppress(KeyError, ValueError):  # of a family that is no more, or does not fit
                 return Bound(replace(_layer(setting), scale=known.scale), machine, setting.threads, known.family)
-        return Bound(_layer(setting), machine, setting.threads)
+        layer = _layer(setting)
+        return Bound(layer, machine, setting.threads, families.choose(layer, machine, setting.accuracy).name)
 
     found: Bound = kept((setting, machine), make)
     return found
@@ -182,22 +237,28 @@ def tuned(setting: Setting, measure: Callable[[Bound], Callable[[], object]]) ->
     """Measure the candidates for a setting, remember the fastest and return it. `measure` makes a call to be timed."""
     machine = host()
     layer = _layer(setting)
-    chosen = families.choose(layer, machine)
-    others = [f for f in families.FAMILIES if f.fits(layer, machine) and f is not chosen]
+    best = families.choose(layer, machine, setting.accuracy)
+    others = [f for f in families.available(layer, machine, setting.accuracy) if f is not best]
     others.sort(key=lambda family: family.cost(layer, machine))
-    candidates = [wisdom.Candidate(chosen.name), *(wisdom.Candidate(f.name) for f in others[:1])]
-    candidates += [wisdom.Candidate(chosen.name, scale) for scale in (-1, 1)][: 3 - len(candidates)]
+    candidates = [wisdom.Candidate(best.name), *(wisdom.Candidate(f.name) for f in others[:1])]
+    candidates += [wisdom.Candidate(best.name, scale) for scale in (-1, 1)][: 3 - len(candidates)]
     bounds = [Bound(replace(layer, scale=c.scale), machine, setting.threads, c.family) for c in candidates]
-    best = wisdom.fastest([measure(bound) for bound in bounds])
-    wisdom.learn(str(setting), machine, candidates[best])
-    _kept[setting, machine] = bounds[best]
-    return bounds[best]
+    fastest = wisdom.fastest([measure(bound) for bound in bounds])
+    wisdom.learn(_remembered(setting), machine, candidates[fastest])
+    _kept[setting, machine] = bounds[fastest]
+    return bounds[fastest]
+
+
+def _remembered(setting: Setting) -> str:
+    # What a layer is called on disk.
+    return str(setting)
 
 
 def _layer(setting: Setting) -> Layer:
     problem = setting.problem
     layer = problem.geometry
-    source, scalar = SCALARS[problem.dtype]
+    target, scalar = SCALARS[problem.dtype]
+    source = "bfloat" if _rounds(problem, setting.accuracy) else target
     sides = (folded(problem) if setting.folds else None) or lower(problem)
     strides, groups = setting.weight_strides, layer.groups
     inputs, outputs = problem.in_channels // groups, problem.out_channels // groups
@@ -206,25 +267,48 @@ def _layer(setting: Setting) -> Layer:
     missing = 3 - problem.rank
     last = setting.last or math.prod(problem.out_size) == 1  # then both layouts are one
     return Layer(
-        sides, problem.batch, groups, inputs, outputs, scalar, source, source, last, (outs, ins),
+        sides, problem.batch, groups, inputs, outputs, scalar, source, target, last, (outs, ins),
         first * strides[0], (1,) * missing + layer.kernel_size, (0,) * missing + strides[2:], problem.flip,
         problem.op, setting.activation, setting.residual, setting.packs, problem.layout == "channels_last",
     )  # fmt: skip
 
 
-def known(problem: Problem) -> Plan:
-    """Return the plan of a problem without activation, made once."""
-    found: Plan = kept((problem, host()), lambda: plan(problem))
+def fourier_of(problem: Problem, count: int, fresh: bool) -> Fourier:
+    """Return what computes a problem by transforms, made once."""
+    found: Fourier = kept(("fft", problem, count, fresh), lambda: Fourier(problem, count, fresh))
     return found
 
 
-def bound_for(problem: Problem, x: Array, weight: Array) -> tuple[Bound, Call, Problem] | None:
-    """Return what runs a problem on arrays of these strides, or None where the reference does."""
-    found = known(problem)
-    if found.algorithm == "reference" or problem.rank > INNER or found.moves(x):
+def known(problem: Problem, accuracy: str) -> Plan:
+    """Return the plan of a problem whose weight is new on each call, without activation, made once."""
+
+    def make() -> Plan:
+        _check_arrays(problem)
+        return Plan(problem, "none", 0.01, False, None, False, accuracy, fresh=True)
+
+    found: Plan = kept((problem, accuracy, host()), make)
+    return found
+
+
+def bound_for(problem: Problem, accuracy: str, x: Array, weight: Array) -> tuple[Bound, Call, Problem] | None:
+    """Return what runs a problem on arrays of these strides, or None where the reference or a plan alone does."""
+    found = known(problem, accuracy)
+    if not found.is_bound or problem.rank > INNER or found.moves(x):
         return None
     bound, call = found.call_for(x.strides, weight.strides)
     return bound, call, problem
+
+
+def _rounds(problem: Problem, accuracy: str) -> bool:
+    return accuracy == "bf16" and problem.dtype == "float32"
+
+
+def _dense(problem: Problem) -> tuple[int, ...]:
+    return tuple(math.prod(problem.weight_shape[i + 1 :]) for i in range(problem.rank + 2))
+
+
+def _can_fold(problem: Problem) -> bool:
+    return problem.rank > 1 and foldable(problem)
 
 
 def folds(problem: Problem, strides: tuple[int, ...]) -> bool:
@@ -265,7 +349,9 @@ class Plan:
     """How one problem is computed on this machine. Readable before it is called.
 
     problem     what is computed
-    algorithm   the family of kernels, or `reference`
+    algorithm   the family of kernels, `fft`, or `reference`
+    accuracy    what was asked for
+    error, relative    predicted, of the worst element: over the bound of a direct sum, and over the largest output
     why         the choice and its reason, in sentences
     loops       the loop nest
     ir, assembly    of the kernels
@@ -275,14 +361,17 @@ class Plan:
     """
 
     def __init__(
-        self, problem: Problem, activation: str, slope: float, residual: bool, limit: int | None, tune: bool
-    ) -> None:
-        self.problem = problem
+        self, problem: Problem, activation: str, slope: float, residual: bool, limit: int | None, tune: bool,
+        accuracy: str = "standard", algorithm: str | None = None, fresh: bool = False,
+    ) -> None:  # fmt: skip
+        self.problem, self.accuracy = problem, accuracy
+        self._asked, self._fresh = algorithm, fresh
         self.activation, self.slope, self.residual = activation, slope, residual
         self._limit, self._tune = limit, tune
         self._plain = plain(problem)
         self._reason = why_not(problem)
         self._outer: Outer | None = None
+        self._fourier: Fourier | None = None
         self._tuned: set[Setting] = set()
         self._ready: dict[Any, tuple[Bound, Call]] = {}
         self._seen: dict[Any, tuple[Bound, Call]] = {}  # by all that is looked at in an ordinary call
@@ -297,7 +386,8 @@ class Plan:
             raise UnsupportedError("no activation or residual with more than 3 spatial axes", repair="a second pass")
         if not self._reason:
             try:
-                if problem.rank > INNER and problem.op != "conv_weight_gradient":
+                self._fourier = self._transforms()
+                if problem.rank > INNER and problem.op != "conv_weight_gradient" and self._fourier is None:
                     self._outer = Outer(self._plain, self._same)
                 self._engine()
             except UnsupportedError as error:
@@ -306,15 +396,17 @@ class Plan:
             raise UnsupportedError(f"no activation or residual without compiled kernels: {self._reason}")
 
     def _same(self, problem: Problem) -> Plan:
-        return Plan(problem, "none", 0.0, False, self._limit, self._tune)
+        return Plan(problem, "none", 0.0, False, self._limit, self._tune, self.accuracy)
 
     # -- what it says -------------------------------------------------------------------------------------------------
 
     @property
     def algorithm(self) -> str:
-        """The family of kernels, or `reference`."""
+        """The family of kernels, `fft`, or `reference`."""
         if self._reason:
             return "reference"
+        if self._fourier is not None:
+            return fourier.NAME
         if self._plain.op == "conv_weight_gradient":
             return "weight gradient"
         return str(self._engine().family.name)
@@ -347,6 +439,35 @@ class Plan:
         return "" if self._reason else "\n".join(code.assembly() for code in self._engine().all_codes)
 
     @property
+    def error(self) -> float:
+        """The predicted error of the worst element, over the bound of a direct sum; infinite where there is no such."""
+        family = self._family
+        return 1.0 if family is None else float(family.error(self._engine().layer))
+
+    @property
+    def relative(self) -> float:
+        """The predicted error of the worst element, over the largest output."""
+        if self._fourier is not None:
+            return self._fourier.relative
+        family, problem = self._family, self._plain
+        if family is not None:
+            rounding = 2.0**-7 / math.sqrt(3) if _rounds(problem, self.accuracy) else 0.0
+            return float(family.relative(self._engine().layer)) + rounding
+        terms = problem.multiplications / max(math.prod(problem.result_shape), 1)
+        unit = 2.0**-53 if problem.dtype == "float64" else 2.0**-24
+        return 1.5 * unit * math.sqrt(terms + 2)
+
+    @property
+    def _family(self) -> families.Family | None:
+        engine = None if self._reason else self._engine()
+        return engine.family if isinstance(engine, Bound) else None
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether a call is one of compiled code on the caller's own arrays."""
+        return not self._reason and self._fourier is None and not _rounds(self._plain, self.accuracy)
+
+    @property
     def flops(self) -> int:
         """Floating-point operations: 2 per multiplication."""
         return 2 * self.problem.multiplications
@@ -363,8 +484,13 @@ class Plan:
         """Bytes beside the arrays."""
         if self._reason:
             return reference.workspace(self.problem, 8, widens=True)
+        if _rounds(self._plain, self.accuracy):
+            sizes = (self._plain.fine_shape, self._plain.coarse_shape, self._plain.weight_shape)
+            rounded = 4 * sum(map(math.prod, sizes))
+        else:
+            rounded = 0
         stack = self._outer.stack_bytes if self._outer else 0
-        return int(self._engine().workspace) + self._padding_bytes() + stack
+        return int(self._engine().workspace) + self._padding_bytes() + stack + rounded
 
     @property
     def threads(self) -> int:
@@ -373,7 +499,8 @@ class Plan:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy is planned anew: machine code and tables of addresses are of one process.
-        return Plan, (self.problem, self.activation, self.slope, self.residual, self._limit, self._tune)
+        said = (self.problem, self.activation, self.slope, self.residual, self._limit, self._tune)
+        return Plan, (*said, self.accuracy, self._asked, self._fresh)
 
     def __repr__(self) -> str:
         return f"<Plan {self.problem}: {self.algorithm}>"
@@ -385,16 +512,28 @@ class Plan:
 
     def _sentences(self) -> list[str]:
         machine, engine = host(), self._engine()
-        lines = [f"{engine.what}, on {machine.isa} with {machine.vector_bytes}-byte vectors"]
-        lines += engine.sentences
-        if self.problem.rank > INNER:
+        where = "" if self._fourier else f", on {machine.isa} with {machine.vector_bytes}-byte vectors"
+        lines = [engine.what + where, *engine.sentences, self._prediction()]
+        if self.problem.rank > INNER and not self._fourier:
             outer = self.problem.rank - INNER
             lines.append(f"the first {outer} of {self.problem.rank} axes folded: the cells their taps meet are stacked")
         if self.problem.padding_mode != "zeros":
             lines.append(f"padding_mode {self.problem.padding_mode}: a padded copy of {self._padding_bytes():,} bytes")
-        where = {code.origin.split(",")[0].split(" in ")[0] for code in engine.all_codes}
-        lines.append(f"compiled for every size: nothing in the code is of this layer ({' and '.join(sorted(where))})")
+        if self._fourier is None:
+            origins = {code.origin.split(",")[0].split(" in ")[0] for code in engine.all_codes}
+            from_where = " and ".join(sorted(origins))
+            lines.append(f"compiled for every size: nothing in the code is of this layer ({from_where})")
         return lines
+
+    def _prediction(self) -> str:
+        error = self.error if self._fourier is None else math.inf
+        bound = "(K + 2) u (conv(|x|, |weight|) + |bias|)"
+        limit = f"within {error:.3g} times {bound}" if error < math.inf else "not bounded by its own terms"
+        rounds = "inputs rounded to bfloat16; " if _rounds(self._plain, self.accuracy) else ""
+        asked = "asked for by name" if self._asked else f"accuracy {self.accuracy}"
+        return (
+            f"{asked}: {rounds}predicted error of the worst element {limit}, about {self.relative:.1g} of the largest"
+        )
 
     # -- calls --------------------------------------------------------------------------------------------------------
 
@@ -409,11 +548,16 @@ class Plan:
         self._check("weight", array, self.problem.weight_shape)
         if self._reason:
             return PackedWeight(None, array.copy())
+        if self._fourier is not None:  # and the weight itself, for images with numbers that are not finite
+            self._check_dtype("weight", array)
+            array = _fit(array, _numpy(self.problem.dtype))
+            return PackedWeight(self._fourier.weight_key, [self._fourier.pack(array), array.copy()])
         if self._outer:
             return PackedWeight(self._outer_key, self._outer.pack(_fit(array, _numpy(self.problem.dtype))))
         bound = self._engine()
         self._check_dtype("weight", array)
         array = np.ascontiguousarray(_fit(array, _numpy(self.problem.dtype)))
+        array = self._rounded(array)
         buffer = bound.new_weights()
         bound.pack(array.ctypes.data, buffer.ctypes.data)
         return PackedWeight(bound.weight_key, buffer)
@@ -509,7 +653,7 @@ class Plan:
     def _is_ordinary(self, x: Array, host_x: Array, bias: Any, residual: Any) -> bool:
         # Whether compiled kernels read and write just these arrays, and nothing is done before or after.
         problem = self.problem
-        if self._result is None or self._reason or self._outer or problem.op == "conv_weight_gradient":
+        if self._result is None or not self.is_bound or self._outer or problem.op == "conv_weight_gradient":
             return False
         if problem.padding_mode != "zeros" or not all(type(a) in (np.ndarray, type(None)) for a in (bias, residual)):
             return False
@@ -536,6 +680,8 @@ class Plan:
             if isinstance(other, PackedWeight) and other.key is not None:
                 raise UnsupportedError(_PACKED_ELSEWHERE, repair="plan.pack(weight)")
             weight = other.buffer if isinstance(other, PackedWeight) else other
+            if _rounds(problem, self.accuracy):
+                x, weight = (rounded_to_bfloat(_fit(array, np.float32)) for array in (x, weight))
             return reference.run(problem, x, weight, bias)
         dtype = _numpy(problem.dtype)
         x = _fit(x, dtype)
@@ -553,9 +699,12 @@ class Plan:
     ) -> Array:
         problem = self._plain
         weight = other if isinstance(other, PackedWeight) else _fit(other, x.dtype)
+        if self._fourier is not None:
+            return self._transformed(self._fourier, x, weight, bias, residual)
         if self._outer is not None:
             return self._folded(self._outer, x, weight, bias)
-        x = self._dense(x)
+        x = self._rounded(self._dense(x))
+        weight = weight if isinstance(weight, PackedWeight) else self._rounded(weight)
         key = (x.strides, None if isinstance(weight, PackedWeight) else weight.strides, threads.count())
         ready = self._ready.get(key)
         if ready is None:
@@ -585,6 +734,55 @@ class Plan:
         )  # fmt: skip
         return np.moveaxis(y, -1, 1) if problem.layout == "channels_last" else y
 
+    def _rounded(self, array: Array) -> Array:
+        return to_bfloat(array, host(), self.threads) if _rounds(self._plain, self.accuracy) else array
+
+    def _transforms(self) -> Fourier | None:
+        # Where they are asked for by name, or allowed and estimated to be faster than everything else.
+        problem = self._plain
+        is_asked = self._asked == fourier.NAME
+        if not is_asked and (self._asked is not None or self.accuracy != "fast"):
+            return None
+        if fourier.why_not(problem) or not (is_asked or fourier.may_win(problem)):
+            return None
+        found = fourier_of(problem, self.threads, self._fresh)
+        if is_asked:
+            return found
+        return found if found.is_allowed and found.nanoseconds < self._estimated_nanoseconds() else None
+
+    def _estimated_nanoseconds(self) -> float:
+        # Of the best of all other algorithms, on one thread; of more axes or a weight gradient, about.
+        problem, machine = self._plain, host()
+        if problem.op == "conv_weight_gradient" or problem.rank > INNER:
+            lanes = machine.vector_bytes / _item(problem.dtype)
+            return problem.multiplications / lanes * _CYCLE
+        setting = Setting(problem, _dense(problem), _can_fold(problem), problem.layout == "channels_last", 1)
+        layer = _layer(setting)
+        cycle = _CYCLE_DEPTHWISE if layer.depthwise else _CYCLE
+        return families.choose(layer, machine, self.accuracy).cost(layer, machine) * cycle
+
+    def _transformed(self, engine: Fourier, x: Array, weight: Any, bias: Array | None, residual: Array | None) -> Array:
+        problem = self._plain
+        if isinstance(weight, PackedWeight):
+            if weight.key != engine.weight_key:
+                raise UnsupportedError(_PACKED_ELSEWHERE, repair="plan.pack(weight)")
+            packed, plain_weight = weight.buffer
+            if packed.nbytes != engine.weight_bytes:
+                raise UnsupportedError("the packed weight has lost a part of its buffer", repair="plan.pack(weight)")
+        else:
+            packed, plain_weight = engine.pack(weight), weight
+        y = pool.empty(*_result(problem))
+        view = np.moveaxis(y, -1, 1) if problem.layout == "channels_last" else y
+        engine.run(x, packed, view)
+        fourier.finished(view, bias, residual, self.activation, self.slope)
+        for image in range(problem.batch):  # in transforms such a number reaches windows that do not contain it
+            if not np.isfinite(view[image]).all():
+                single = replace(problem, batch=1)
+                direct = Plan(single, self.activation, self.slope, self.residual, self._limit, False, "strict")
+                here = slice(image, image + 1)
+                view[here] = direct.run(x[here], plain_weight, bias, None if residual is None else residual[here])
+        return view
+
     @property
     def _outer_key(self) -> Hashable:
         return "outer", self._plain.op, self._plain.geometry, self._plain.flip
@@ -605,6 +803,10 @@ class Plan:
         dtype = x.dtype
         if dtype.itemsize < 4:  # summed in float32, rounded once
             x, grad = x.astype(np.float32), grad.astype(np.float32)
+        if _rounds(problem, self.accuracy):
+            x, grad = rounded_to_bfloat(x), rounded_to_bfloat(grad)
+        if self._fourier is not None:
+            return self._fourier.gradient(x, grad)
         out = np.empty(problem.weight_shape, x.dtype)
         if problem.rank > INNER:
             gradient(replace(self._plain, dtype=x.dtype.name), x, grad, out, self._same)
@@ -616,6 +818,8 @@ class Plan:
 
     def _engine(self, weight_strides: tuple[int, ...] | None = None, is_folded: bool | None = None) -> Any:
         problem, count = self._plain, self.threads
+        if self._fourier is not None:
+            return self._fourier
         if problem.op == "conv_weight_gradient" and _item(problem.dtype) < 4:
             problem = replace(problem, dtype="float32")
         if self._outer is not None:
@@ -639,12 +843,12 @@ class Plan:
     def _setting(self, weight_strides: tuple[int, ...] | None = None, is_folded: bool | None = None) -> Setting:
         # Whatever the strides of a call are, it shares its family of kernels, and so packed weights, with the others.
         problem = self._plain
-        dense = tuple(math.prod(problem.weight_shape[i + 1 :]) for i in range(problem.rank + 2))
-        can_fold = problem.rank > 1 and foldable(problem)
+        dense, can_fold = _dense(problem), _can_fold(problem)
         weight_strides = dense if weight_strides is None else weight_strides
         is_folded = can_fold if is_folded is None else is_folded
         last = problem.layout == "channels_last"
         setting = Setting(problem, weight_strides, is_folded, last, self.threads, self.activation, self.residual)
+        setting = replace(setting, family=self._asked or "", accuracy=self.accuracy)
         is_plain = (weight_strides, is_folded) == (dense, can_fold)
         return setting if is_plain else replace(setting, family=self._engine().family.name)
 
@@ -653,21 +857,21 @@ class Plan:
         n, channels, *cells = problem.coarse_shape if problem.op == "conv_transpose" else problem.fine_shape
         last = problem.layout == "channels_last"
         memory = np.ones((n, *cells, channels) if last else (n, channels, *cells), dtype)
-        x = np.moveaxis(memory, -1, 1) if last else memory
+        x = self._rounded(np.moveaxis(memory, -1, 1) if last else memory)
         weights, y = bound.new_weights(), pool.empty(*_result(problem))
         call = bound.call(five(x.strides, folds(problem, x.strides)), self.slope)
         residual = np.zeros_like(y)
 
         def run() -> object:  # holds the arrays
             call(x.ctypes.data, weights.ctypes.data, 0, residual.ctypes.data, y.ctypes.data)
-            return memory
+            return x
 
         return run
 
     def call_for(self, strides: tuple[int, ...], weight_strides: tuple[int, ...] | None) -> tuple[Bound, Call]:
         """Return the layer for inputs of these strides, and for weights of these, in bytes; packed ones have none."""
         problem = self._plain
-        item = _item(problem.dtype)
+        item = 2 if _rounds(problem, self.accuracy) else _item(problem.dtype)
         is_folded = folds(problem, strides)
         cells = None if weight_strides is None else tuple(s // item for s in weight_strides)
         bound: Bound = self._engine(cells, is_folded)
@@ -684,9 +888,10 @@ class Plan:
         # Tuning may have chosen other kernels since the weight was packed: then those that it was packed for.
         refused = UnsupportedError(_PACKED_ELSEWHERE, repair="plan.pack(weight)")
         family = weight.key[1] if isinstance(weight.key, tuple) and len(weight.key) > 1 else None
-        if family not in {family.name for family in families.FAMILIES}:
-            raise refused
         is_folded = folds(self._plain, x.strides)
+        layer = _layer(replace(self._setting(None, is_folded), family=""))
+        if family not in {family.name for family in families.available(layer, host(), self.accuracy)}:
+            raise refused  # of no family, or of one that this accuracy does not allow
         bound = bound_of(replace(self._setting(None, is_folded), family=str(family)))
         if bound.weight_key != weight.key:
             raise refused

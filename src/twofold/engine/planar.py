@@ -43,6 +43,11 @@ class Packer:
         """Channels of a pixel of the patch."""
         return 1
 
+    @property
+    def clears(self) -> bool:
+        """Whether rows outside of the input are zeroed, too."""
+        return False
+
     def emit(self, module: Module) -> None:
         """Write it into a module."""
         f = module.function(self.name, launch="ptr", now="ptr", job="ptr", x="ptr")

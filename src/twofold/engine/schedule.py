@@ -30,11 +30,12 @@ from twofold.engine.pairs import AMX_BLOCK, AmxTile, amx_tiles, has_amx
 from twofold.engine.records import ENTRY, NOW
 from twofold.engine.store import Store
 from twofold.engine.weights import PIECE, BlockPacker
+from twofold.engine.winograd_code import Pass, WeightTransform
 
 __all__ = ["STREAMED", "Lanes", "Layer", "Planner", "Schedule", "Span", "Table", "balanced", "schedule"]
 
 Table = npt.NDArray[np.int64]
-Kernel = Tile | AmxTile | Store | BlockPacker
+Kernel = Tile | AmxTile | Store | BlockPacker | Pass
 _WIDEST = 896  # cells of a row of a band
 _PLACES = 1 << 17  # elements of an output for which a table of places is written
 _MOST_JOBS = 1 << 14  # of an image
@@ -101,6 +102,7 @@ class Schedule:
     block_bytes: int = 0  # of packed weights in scratch memory, where the program packs them
     streams: bool = False  # whether the result must begin at a multiple of a vector
     residues: list[tuple[int, ...]] | None = None  # of the planes of each axis, if not those of the layer's sides
+    packer: WeightTransform | None = None  # of the weights, where they are transformed
 
     @property
     def scratch_bytes(self) -> int:
@@ -253,7 +255,7 @@ class Planner:
         layer = self.layer
         # Taps in all lists of one column of cells, were rows split at the borders; a single row needs no own list.
         rows = math.prod(sum(len(line.runs) for line in side.lines) for side in layer.sides[:2])
-        self.full_taps = [math.prod(len(line.taps) for line in phase) for phase in self.phases]
+        self.full_taps = self._full_taps()
         self.lists = 0 if rows == 1 else rows * max(self.full_taps)
         self.lane_blocks: list[Lanes] = []
         outs, at, first = (layer.groups if layer.depthwise else layer.outputs), 0, 0
@@ -267,6 +269,9 @@ class Planner:
             at += sum(self._piece_bytes(taps, vectors) for taps in self.full_taps)
             first += count
         self.group_bytes = at
+
+    def _full_taps(self) -> list[int]:
+        return [math.prod(len(line.taps) for line in phase) for phase in self.phases]
 
     def _block_bytes(self, block: Lanes) -> int:
         return sum(self._piece_bytes(taps, block.vectors) for taps in self.full_taps)
@@ -466,6 +471,11 @@ class Planner:
                             row += rows
         return entries
 
+    def _band_program(
+        self, place: tuple[int, ...], stop: tuple[int, ...], blocks: Sequence[Lanes]
+    ) -> list[tuple[int, ...]]:
+        return self._mixed([self._packed(place, stop, block) for block in blocks])
+
     def _packed(self, place: tuple[int, ...], stop: tuple[int, ...], block: Lanes) -> list[tuple[int, ...]]:
         # The program of a block, which begins with the packing of its weights where that is wanted.
         program = self._program(place, stop, block)
@@ -588,7 +598,7 @@ class Planner:
             key = tuple(self._class(axis, place[axis], stop[axis]) for axis in range(3))
             for chunk, blocks in enumerate(chunks):
                 if (key, chunk) not in programs:
-                    table = np.array(self._mixed([self._packed(place, stop, b) for b in blocks]), np.int64)
+                    table = np.array(self._band_program(place, stop, blocks), np.int64)
                     table = table.reshape(-1, len(ENTRY.fields))
                     programs[key, chunk] = (length, length + len(table))
                     length += len(table)

@@ -16,7 +16,8 @@ from twofold.engine.schedule import Layer
 from twofold.engine.strip import HEAD, ranges
 
 __all__ = [
-    "Heads", "Meeting", "band_class", "cost_of_tiles", "cover", "meets", "offsets", "products", "tap_sources",
+    "Heads", "Meeting", "band_class", "cost_of_tiles", "cover", "meets", "offsets", "products", "relative_error",
+    "tap_sources",
 ]  # fmt: skip
 
 Table = npt.NDArray[np.int64]
@@ -91,6 +92,16 @@ def products(layer: Layer) -> int:
     for side in layer.sides:
         total *= sum((run.stop - run.start) * (run.last - run.first) for line in side.lines for run in line.runs)
     return total
+
+
+def relative_error(layer: Layer) -> float:
+    """Return about how far the worst element of a direct sum is off, over the largest output.
+
+    Rounding walks at random: after K additions to partial sums that grow to the size of the result, sqrt(K / 3) units,
+    times 4 for the worst of many. Measured in docs/how-to/accuracy.md.
+    """
+    unit = 2.0**-53 if layer.scalar == "double" else 2.0**-24
+    return float(1.5 * unit * math.sqrt(layer.inputs * math.prod(layer.kernel) + 2))
 
 
 def cost_of_tiles(layer: Layer, machine: Machine, copies: bool = True) -> float:

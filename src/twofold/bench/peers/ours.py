@@ -1,16 +1,27 @@
-"""Twofold itself: packing the weights on each call (the functions), or once (a plan, once there are plans)."""
+"""Twofold itself: packing the weights on each call (the functions), or once (a plan); and each of its algorithms."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 import twofold
 from twofold.bench.case import Array, Cannot, Case, Prepared
+from twofold.engine.plan import algorithms
 
-__all__ = ["prepare"]
+__all__ = ["Way", "prepare", "ways"]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One algorithm in one layout, and whether it is the one that the plan takes."""
+
+    layout: str
+    algorithm: str
+    planned: bool
+    prepared: Prepared
 
 
 def prepare(case: Case) -> Prepared:
@@ -26,6 +37,7 @@ def prepare(case: Case) -> Prepared:
         "dilation": case.dilation,
         "groups": case.groups,
         "layout": "channels_last" if last else "channels_first",
+        "accuracy": case.accuracy,
     }
     if case.transposed:
         options["output_size"] = case.problem.out_size
@@ -42,12 +54,26 @@ def prepare(case: Case) -> Prepared:
 
 
 def _packed(case: Case, x: Array, last: bool) -> Prepared:
-    plan: Any = getattr(twofold, "plan", None)
-    if plan is None:
-        raise Cannot("not yet: twofold.plan comes with the engine")
     if case.grad_y is not None:
         raise Cannot("a training step has new weights on each call")
-    run = plan(replace(case.problem, layout="channels_last" if last else "channels_first"))
+    problem = replace(case.problem, layout="channels_last" if last else "channels_first")
+    return _planned(case, twofold.plan(problem, accuracy=case.accuracy), x, last)
+
+
+def ways(case: Case) -> list[Way]:
+    """Return every algorithm within the accuracy of the case, in both layouts, weights packed once."""
+    found = []
+    for last in (False, True):
+        problem = replace(case.problem, layout="channels_last" if last else "channels_first")
+        x = _laid(case.x, last)
+        planned = twofold.plan(problem, accuracy=case.accuracy).algorithm
+        for name in algorithms(problem, case.accuracy):
+            run = twofold.plan(problem, accuracy=case.accuracy, algorithm=name)
+            found.append(Way(problem.layout, name, name == planned, _planned(case, run, x, last)))
+    return found
+
+
+def _planned(case: Case, run: Any, x: Array, last: bool) -> Prepared:
     packed = run.pack(case.weight)
     return Prepared(lambda: run(x, packed), lambda y: (_first(y, last),))
 
