@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twofold.analysis.copies import copied
 from twofold.explain.grid import RoleName
 from twofold.explain.numbers import Number, number
 from twofold.explain.panels import Place, Sheet, State, most_cells
+from twofold.reference import copied
 
 if TYPE_CHECKING:
     from twofold.explain.arithmetic import Array
