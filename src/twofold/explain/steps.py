@@ -73,7 +73,7 @@ class Canvas:
 class Step:
     """One step of a trace, and the words for it.
 
-    kind      "dot": one output cell is summed;  "scatter": one input cell is painted
+    kind      "dot": one output cell is summed;  "scatter": one input cell is painted;  "phase": all cells of a phase
     focus     the cell that the step is about    reads, writes   the cells it uses and changes
     terms     its products, in order; those of a convolution's window include the padding, as zeros
     result    the value of the output cell; for a scatter the value of the input cell
@@ -83,7 +83,7 @@ class Step:
     """
 
     index: int
-    kind: Literal["dot", "scatter"]
+    kind: Literal["dot", "scatter", "phase"]
     focus: Cells
     reads: tuple[Cells, ...]
     writes: Cells

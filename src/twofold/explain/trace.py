@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class Trace:
     x, weight, bias  the operands, widened (arithmetic.py) and in the form in which they were given
     drop             leading axes that form leaves out: 2 for plain arrays, 1 without a batch, 0 for all
     tab              "paint" or "gather": whether the steps of a transposed convolution are its inputs or its outputs
+    seen, tab        the view, see `view`; "" is the operation's own
 
     >>> from twofold import explain
     >>> trace = explain.conv_transpose2d([[0, 1], [2, 3]], [[0, 1], [2, 3]])
@@ -58,7 +59,8 @@ class Trace:
     weight: Array
     bias: Array | None = None
     drop: int = 0
-    tab: Literal["paint", "gather"] = "paint"
+    tab: str = "paint"
+    seen: str = ""
 
     @classmethod
     def of(cls, problem: Problem, x: Array, weight: Array, bias: Array | None = None, drop: int = 0) -> Trace:
@@ -128,6 +130,10 @@ class Trace:
     @property
     def steps(self) -> Sequence[Step]:
         """The steps: an output cell each, or for a transposed convolution an input cell each (see `view`)."""
+        if self.tab == "zero-insert" or self.seen not in ("", "filter", "transposed"):
+            from twofold.explain.views import player
+
+            return player(self, self.seen, self.tab or None)
         if self.problem.op == "conv":
             return Lazy(len(self._coarse), self._window_step)
         return self.gathered if self.tab == "gather" else Lazy(len(self._coarse), self._paint_step)
@@ -172,21 +178,19 @@ class Trace:
         return replace(self, problem=whole, bias=None, drop=0, tab="paint")
 
     def view(self, view: str | None = None, tab: str | None = None) -> Trace:
-        """Return the same trace seen otherwise; names as in the page's address.
+        """Return the same trace seen otherwise; names as in the page's address, and in `views.VIEWS` and `TABS`.
 
-        view  "filter" for a convolution, "transposed" for a transposed one        tab  "paint" or "gather"
+        view  "filter" or "transposed", "matrix", "phases", "overlap", "sizes", "field", "image", "gradient"
+        tab   of a view that has several, such as "paint", "gather" or "zero-insert"
 
         >>> from twofold import explain
         >>> print(explain.conv_transpose1d([1, 2], [1, 10]).view(tab="gather").steps[1].text)
         10*1 + 1*2 = 10 + 2 = 12
         """
-        known = "filter" if self.problem.op == "conv" else "transposed"
-        if view not in (None, known):
-            raise GeometryError(f"{self.problem.op} has no view {view!r}", repair=f"view={known!r}")
-        tabs = ("paint",) if self.problem.op == "conv" else ("paint", "gather")
-        if tab not in (None, *tabs):
-            raise GeometryError(f"the view {known!r} has no tab {tab!r}", repair=f"tab={tabs[-1]!r}")
-        return replace(self, tab="gather" if tab == "gather" else "paint")
+        from twofold.explain.views import named
+
+        view, tab = named(self.problem.op, view, tab)
+        return replace(self, seen=view, tab=tab or "")
 
     def covered(self, index: int) -> Array:
         """Return which output cells the steps 0 … `index` of a transposed convolution have painted."""
