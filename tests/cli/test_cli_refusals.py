@@ -130,7 +130,7 @@ CASES = {
     "explain conv i3 k2 --step 1 -o a.gif": "and a .gif file holds all; try -o FILE.svg, -o FILE.png, or no --step",
     "explain conv i3 k2 --step 9 -o a.svg": "no step 9",
     "explain conv i3 k2 --tab gather": "those of conv have one way only; try no --tab",
-    "explain conv_transpose i3 k2 --tab paints": "--tab takes paint or gather, not 'paints'; try --tab gather",
+    "explain conv_transpose i3 k2 --tab paints": "--tab takes paint, gather or zero-insert, not 'paints'; try --tab gather",
     "explain conv_weight_gradient i3 k2": "a weight gradient has no steps of its own",
     "explain conv i3 k2 --seconds nan -o a.gif": "seconds",
     "explain conv i3 k20 --kernel digits": "",

@@ -51,8 +51,9 @@ def stretched(trace: Trace, *, turned: bool = True) -> Trace:
     )  # fmt: skip
     trace.check_sum(math.prod(problem.coarse_shape))
     x = _with_zeros(trace, sizes)
+    inserted = _with_zeros(replace(trace, x=np.ones(trace.x.shape, dtype=np.int64)), sizes) == 0
     return replace(trace, problem=whole, x=x.reshape(whole.fine_shape[trace.drop :]), weight=_swapped(trace, turned),
-                   tab="paint", seen="")  # fmt: skip
+                   tab="paint", seen="", inserted=inserted)  # fmt: skip
 
 
 def edges(problem: Problem) -> tuple[tuple[int, int], ...]:

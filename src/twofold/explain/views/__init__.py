@@ -67,7 +67,7 @@ def description(
     (('1', '1', '2', '1', '2', '1', '2', '1', '1'), 'uneven: 3 is not a multiple of 2; ')
     """
     view, tab = named(trace.problem.op, view, tab)
-    chain = chain or Chain((trace.problem,))
+    chain = chain or trace.chain or Chain((trace.problem,))
     if view == "field":
         return field.describe(trace, tab or "receptive", step, chain)
     steps = player(trace, view, tab)
@@ -108,5 +108,7 @@ def player(trace: Trace, view: str | None = None, tab: str | None = None) -> Seq
     view, tab = named(trace.problem.op, view, tab)
     if view in ("filter", "transposed"):
         return stepping.steps_of(trace, tab)
+    if view == "field":
+        return field.steps_of(trace, tab or "receptive", trace.chain or Chain((trace.problem,)))
     makers = {"matrix": derived.matrix_steps, "phases": derived.phase_steps, "gradient": derived.gradient_steps}
     return makers[view](trace, tab) if view in makers else ()

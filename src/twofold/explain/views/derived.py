@@ -159,7 +159,7 @@ def _phase_step(trace: Trace, found: Sequence[Part], index: int) -> Step:
     text = _phase_formula(trace, part)
     aria = say("phases.aria", phase=index + 1, phases=len(found), text=text)
     focus, weights = Cells(name, cells), Cells("weight", taps)
-    return Step(index, "phase", focus, (weights,), focus, (), _first_sum(trace, part), None, (), aria)
+    return Step(index, "phase", focus, (weights,), focus, (), _first_sum(trace, part), None, (), aria, text)
 
 
 def _phase_formula(trace: Trace, part: Part) -> str:

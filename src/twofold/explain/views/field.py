@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,13 +12,14 @@ from twofold.analysis.chain import Chain, Field, Span, reaches, sees, spans
 from twofold.errors import GeometryError
 from twofold.explain.description import Description, Table
 from twofold.explain.numbers import elided
+from twofold.explain.steps import Cells, Lazy, Step
 from twofold.explain.texts import say
 from twofold.geometry import axis_name
 
 if TYPE_CHECKING:
     from twofold.explain.trace import Trace
 
-__all__ = ["describe", "set_text"]
+__all__ = ["describe", "middle", "set_text", "steps_of"]
 
 
 def describe(trace: Trace, tab: str, step: int | None, chain: Chain) -> Description:
@@ -44,6 +46,18 @@ def describe(trace: Trace, tab: str, step: int | None, chain: Chain) -> Descript
     return Description("field", tab, title, tuple(why), steps, step, formula, aria, tables)
 
 
+def steps_of(trace: Trace, tab: str, chain: Chain) -> Sequence[Step]:
+    """Return a step per cell whose field can be asked for."""
+    size = chain.layers[-1].out_size if tab == "receptive" else chain.layers[0].in_size
+    return Lazy(math.prod(size), lambda index: _step(trace, tab, index, chain, size))
+
+
+def _step(trace: Trace, tab: str, index: int, chain: Chain, size: tuple[int, ...]) -> Step:
+    found = describe(trace, tab, index, chain)
+    focus = Cells("output" if tab == "receptive" else "input", ((0, 0, *_cell(size, index)),))
+    return Step(index, "field", focus, (), focus, (), 0, None, (), found.aria, found.formula)
+
+
 def set_text(cells: tuple[int, ...]) -> str:
     """Write a sorted set: neighbours as a range, others one by one.
 
@@ -57,9 +71,18 @@ def set_text(cells: tuple[int, ...]) -> str:
     return ", ".join(elided(cells))
 
 
+def middle(size: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the middle cell.
+
+    >>> middle((4, 5))
+    (2, 2)
+    """
+    return tuple(n // 2 for n in size)
+
+
 def _cell(size: tuple[int, ...], step: int | None) -> tuple[int, ...]:
     if step is None:
-        return tuple(n // 2 for n in size)
+        return middle(size)
     if not 0 <= step < math.prod(size):
         raise GeometryError(f"there is no cell {step}: there are {math.prod(size)}", repair="the first, 0")
     return tuple(int(i) for i in np.unravel_index(step, size))

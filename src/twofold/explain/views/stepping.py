@@ -99,7 +99,7 @@ def _zero_tables(trace: Trace) -> tuple[list[Table], list[str]]:
         return tables, why
     for name, caption, found in (("zero-insert", "output", turned), ("unturned", "output without the turn", wrong)):
         tables += planes(name, caption, found.y.reshape(problem.result_shape))[0]
-    equal = say("why.zero-insert.equal" if same(turned.y, trace.y) else "why.zero-insert.unequal")
+    equal = say("why.zero-insert.equal" if same(turned.y, trace.y) else "why.zero-insert.differs")
     verdict = "why.zero-insert.same" if same(wrong.y, trace.y) else "why.zero-insert.unequal"
     return tables, [*why, equal, say(verdict)]
 
