@@ -62,11 +62,12 @@ def _solve(words: list[str], as_json: bool) -> None:
     from twofold.analysis.sizes import KERNELS, solve
     from twofold.errors import GeometryError
 
-    known = [int(word) for word in words[:2] if len(word) < 19 and word.lstrip("+-").isdigit()]
+    sizes_ = [word for word in words[:2] if word.lstrip("+-").isdigit()]
+    if any(len(word) > 18 for word in sizes_):
+        raise GeometryError(f"{max(sizes_, key=len)[:40]!r} is too large a size", repair="twofold sizes 4 8")
+    known = [int(word) for word in sizes_]
     given = _given(words[len(known) :])
     coarse, fine = (min(known), max(known)) if len(known) == 2 else (*known, None)
-    if coarse is None:
-        raise GeometryError(f"{words[0][:40]!r} is too large a size", repair="twofold sizes 4 8")
     found = solve(coarse, fine, **given)
     names = [verdict([s.axis]).kind for s in found]
     if as_json:

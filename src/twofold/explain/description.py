@@ -20,8 +20,9 @@ import numpy as np
 from twofold.explain.arithmetic import Array
 from twofold.explain.numbers import number
 from twofold.explain.texts import say
+from twofold.geometry import axis_name
 
-__all__ = ["CELLS", "PLANES", "Description", "Table", "planes", "table"]
+__all__ = ["CELLS", "PLANES", "Description", "Table", "axis_text", "planes", "table"]
 
 CELLS = 40  # rows, and columns, of a table that is written out
 PLANES = 8  # tables of one array
@@ -74,6 +75,16 @@ class Description:
     def __getitem__(self, name: str) -> Table:
         """Return a table by its name."""
         return next(entry for entry in self.tables if entry.name == name)
+
+
+def axis_text(index: int, rank: int) -> str:
+    """Name an axis in the language of the texts.
+
+    >>> axis_text(0, 2), axis_text(3, 5)
+    ('height', 'axis 3 of 5')
+    """
+    name = axis_name(index, rank)
+    return say(f"axis.{name}") if rank <= 3 else say("axis.other", index=name)
 
 
 def table(name: str, caption: str, array: Any, flags: Array | None = None) -> Table:

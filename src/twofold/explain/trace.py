@@ -247,7 +247,7 @@ class Trace:
         """Say everything that this view shows, as plain data; see `views.describe`."""
         from twofold.explain.views import describe
 
-        return describe(self, self.seen or None, self.tab if self.seen else None, step)
+        return describe(self, self.seen or None, (self.tab or None) if self.seen else None, step)
 
     def state(self, step: int | None = None) -> dict[str, Any]:
         """Return what the page's address holds: problem, numbers, view, tab and step; and layers, of a chain.

@@ -14,7 +14,7 @@ from twofold.analysis.matrix import Matrix, matrix
 from twofold.analysis.overlap import chain_counts, counts, coverage, verdict
 from twofold.analysis.phases import Part, parts, stretched_multiplications
 from twofold.explain import words
-from twofold.explain.description import CELLS, Description, Table, planes, table
+from twofold.explain.description import CELLS, Description, Table, axis_text, planes, table
 from twofold.explain.limits import CELLS as LARGE
 from twofold.explain.numbers import add, elided, number
 from twofold.explain.relatives import adjoint, constant, grad_weight, resized, weight_steps
@@ -231,7 +231,7 @@ def overlap_view(trace: Trace, chain: Chain) -> Description:
         for i, line in enumerate(lines):
             if len(line) <= CELLS:
                 name = axis_name(i, problem.rank)
-                tables.append(table(f"strip-{name}", say("overlap.strip", axis=name), line))
+                tables.append(table(f"strip-{name}", say("overlap.strip", axis=axis_text(i, problem.rank)), line))
     whole = max(problem.fine_size) <= CELLS
     if whole:
         array = coverage(problem)[None, None]

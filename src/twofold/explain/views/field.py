@@ -10,7 +10,7 @@ import numpy as np
 
 from twofold.analysis.chain import Chain, Field, Span, reaches, sees, spans
 from twofold.errors import GeometryError
-from twofold.explain.description import Description, Table
+from twofold.explain.description import Description, Table, axis_text
 from twofold.explain.numbers import elided
 from twofold.explain.steps import Cells, Lazy, Step
 from twofold.explain.texts import say
@@ -123,7 +123,7 @@ def _badges(chain: Chain, numbers: list[list[Span]], ends: list[tuple[int, ...]]
 def _span_tables(chain: Chain, numbers: list[list[Span]]) -> list[Table]:
     return [
         Table(
-            f"spans-{_name(chain, axis)}", say("field.numbers", axis=_name(chain, axis)),
+            f"spans-{axis_name(axis, chain.rank)}", say("field.numbers", axis=_name(chain, axis)),
             tuple((say("field.layer", index=i, layer=layer), str(s.r), str(s.jump), str(s.start))
                   for i, (layer, s) in enumerate(zip(chain.layers, lines, strict=True))),
         )
@@ -138,4 +138,4 @@ def _levels(chain: Chain, levels: list[list[tuple[int, ...]]]) -> Table:
 
 
 def _name(chain: Chain, axis: int) -> str:
-    return axis_name(axis, chain.rank)
+    return axis_text(axis, chain.rank)

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twofold.explain.description import Description, Table, planes
+from twofold.explain.description import Description, Table, axis_text, planes
 from twofold.explain.relatives import edges, same, stretched
 from twofold.explain.text import canvas_text, fold_text, size_text
 from twofold.explain.texts import say
-from twofold.geometry import axis_name
 
 if TYPE_CHECKING:
     from twofold.explain.arithmetic import Array
     from twofold.explain.steps import Step
     from twofold.explain.trace import Trace
-    from twofold.geometry import Problem
 
 __all__ = ["describe", "options", "steps_of"]
 
@@ -84,7 +82,7 @@ def _first(trace: Trace, tab: str | None) -> list[str]:
     if any(strides):
         found = [say("why.zero-insert", max(strides) if len(set(strides)) == 1 else None, zeros=_per_axis(strides))]
     for i, (before, after) in enumerate(edges(trace.problem)):
-        found.append(say("why.zero-insert.edges", axis=_axis(trace.problem, i), before=before, after=after))
+        found.append(say("why.zero-insert.edges", axis=axis_text(i, trace.problem.rank), before=before, after=after))
     return found
 
 
@@ -164,7 +162,3 @@ def _canvas(trace: Trace) -> list[Table]:
 def _per_axis(values: Sequence[object]) -> str:
     texts = [str(value) for value in values]
     return texts[0] if len(set(texts)) == 1 else "x".join(texts)
-
-
-def _axis(problem: Problem, index: int) -> str:
-    return axis_name(index, problem.rank)
