@@ -30,11 +30,10 @@ const inline = (script) => script.trim().replaceAll("</script", "<\\/script").re
 const hash = (text) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 
 const read = (path) => JSON.parse(readFileSync(join(here, path), "utf8"));
-const english = { ...read("../src/twofold/explain/english.json"), ...read("src/page.en.json") };
 const assets = read("assets.json");
 // JSON as the content of an element: no sign of it may end the element.
 const data = (value) => JSON.stringify(value).replaceAll("<", "\\u003c");
-const texts = Object.fromEntries(Object.entries(english).filter(([key]) => !key.startsWith("cli.")));
+const texts = read("../src/twofold/explain/english.json");
 
 // The widget is one module without a document of its own: what the page keeps beside its script, it has inside.
 const inside = {

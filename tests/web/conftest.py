@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from importlib.resources import files
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -29,7 +30,7 @@ def browser():
         from playwright.sync_api import sync_playwright
     except ImportError:
         without("playwright (pip install playwright)")
-    if not os.path.exists(CHROMIUM):
+    if not Path(CHROMIUM).exists():
         without(f"{CHROMIUM} (apt-get install chromium)")
     with sync_playwright() as playwright:
         # Chromium refuses to sandbox the superuser, as whom containers often run.
@@ -66,8 +67,9 @@ def visit(browser, page_url):
     yield call
     for context, shown, quiet in opened:
         context.close()
-        if quiet:
-            assert shown.console == []
+        if not quiet:
+            continue
+        assert shown.console == []
         assert [request for request in shown.requests if not request.startswith(("file://", "data:"))] == []
 
 

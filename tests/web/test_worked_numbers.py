@@ -10,6 +10,7 @@ X, K = [[1, 2, 3], [4, 5, 6], [7, 8, 9]], [[1, 2], [3, 4]]
 A = {"problem": "conv i3x3 k2x2", "x": X, "weight": K}
 B = {"problem": "conv_transpose i2x2 k2x2", "x": [[1, 2], [3, 4]], "weight": K}
 C = {"problem": "conv_transpose i2x2 k3x3 s2", "x": [[1, 2], [3, 4]]}
+COLUMNS = "(table, at) => [...table.tBodies[0].rows].map(row => at.map(i => row.cells[i].textContent))"
 C_OUTPUT = "1 2 5 4 6 / 4 5 14 10 12 / 10 14 36 24 30 / 12 15 34 20 24 / 21 24 55 32 36"
 
 
@@ -115,7 +116,12 @@ def test_zero_insertion_gives_the_same_only_with_the_kernel_turned(visit):
     page("no-flip").check()
     assert page.rows("output").startswith("9 8 25 16 14 /")
     assert page("not-equal").text_content().startswith("not equal")
-    assert page.hover("output", 0, 0) == "9*1 = 9"
+    assert page.hover("output", 0, 0).endswith("= 9")
+    page("no-flip").uncheck()
+    assert (
+        page.hover("output", 0, 0)
+        == "9*0 + 8*0 + 7*0 + 6*0 + 5*0 + 4*0 + 3*0 + 2*0 + 1*1 = 0 + 0 + 0 + 0 + 0 + 0 + 0 + 0 + 1 = 1"
+    )
 
 
 def test_gathering_is_the_same_sum(visit):
@@ -133,6 +139,8 @@ def test_the_phases(visit):
     assert kernels == ["1 3 / 7 9", "2 / 8", "4 6", "5"]
     assert page.rows("phase-1-1") == "5 10 / 15 20"
     assert page.rows("interleaved") == C_OUTPUT
+    page("step").click()
+    assert page.formula == "phase (even, even): taps {0,2} x {0,2}, sum 20"
 
 
 def test_the_matrix_and_its_transpose(visit):
@@ -174,7 +182,7 @@ def test_the_solver(visit):
     rows = page("solutions").evaluate(
         "t => [...t.tBodies[0].rows].map(r => [r.cells[0].textContent, r.cells[2].textContent])"
     )
-    found = {name: kind for name, kind in rows}
+    found = dict(rows)
     for name in ("k2 s2 p0", "k4 s2 p1", "k6 s2 p2"):
         assert found[name] == "even"
     for name in ("k3 s2 p1 op1", "k5 s2 p2 op1"):
@@ -186,6 +194,7 @@ def test_the_solver(visit):
 
 def test_the_gradients(visit):
     page = visit({**A, "view": "gradient"})
+    assert page.hover("gradient-weight", 0, 0) == "1*1 + 1*2 + 1*4 + 1*5 = 1 + 2 + 4 + 5 = 12"
     assert page.rows("gradient-input") == "1 3 2 / 4 10 6 / 3 7 4"
     assert page.rows("gradient-weight") == "12 16 / 24 28"
 
@@ -256,8 +265,12 @@ def test_whatever_is_typed_as_a_problem_is_answered(visit, text):
 
 
 @pytest.mark.parametrize(
-    "hash_", ["%7B%22problem%22%3A%22conv", "%", "{}", "[1]", "null", '{"problem":7}', '{"problem":"conv i3 k2","view":"<i>"}',
-              '{"problem":"conv i3 k2","step":-1}', '{"problem":"conv i3 k2","x":[1,2]}', '{"problem":"conv i3 k2","x":{"a":1}}'],
+    "hash_",
+    [
+        "%7B%22problem%22%3A%22conv", "%", "{}", "[1]", "null", '{"problem":7}',
+        '{"problem":"conv i3 k2","view":"<i>"}', '{"problem":"conv i3 k2","step":-1}',
+        '{"problem":"conv i3 k2","x":[1,2]}', '{"problem":"conv i3 k2","x":{"a":1}}',
+    ],
 )  # fmt: skip
 def test_a_damaged_link_is_answered_and_never_blank(visit, page_url, hash_):
     page = visit(url=page_url + "#" + hash_)

@@ -2,6 +2,8 @@
 
 import { effect } from "@preact/signals";
 import { render } from "preact";
+import { parseChain } from "./engine/analysis";
+import { describe } from "./engine/describe";
 import { number } from "./engine/numbers";
 import { makeTrace } from "./engine/trace";
 import { sentence } from "./engine/errors";
@@ -20,6 +22,14 @@ const api = {
     } catch (error) {
       throw new Error(sentence(error));
     }
+  },
+  /** What Python's `explain.views.describe` returns for a view, as JSON. */
+  describe(
+    problem: string, x: unknown, weight: unknown, bias: unknown,
+    view?: string | null, tab?: string | null, step?: number | null, layers?: string | null,
+  ): string {
+    const found = describe(makeTrace(problem, x, weight, bias), view, tab, step, layers ? parseChain(layers) : null);
+    return JSON.stringify(found).replace(/[\u007f-\uffff]/g, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
   },
   number,
   setTexts,

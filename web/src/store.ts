@@ -1,14 +1,17 @@
 // What the page knows: one link, one trace, one selection. Views read signals; whoever changes something calls a method.
 
 import { type ReadonlySignal, type Signal, batch, computed, signal } from "@preact/signals";
+import { parts } from "./engine/analysis";
+import { phaseFormula } from "./engine/describe";
+import { adjoint as adjointTrace, gradientOnes, inputStep, stretched, weightStep } from "./engine/relatives";
 import { Refusal, sentence } from "./engine/errors";
 import { type Num, number } from "./engine/numbers";
 import { type Fields, type Problem, adjoint, inShape, makeProblem, parse, product, read, weightShape, write } from "./engine/problem";
-import { type Step, type Trace, flatten, makeTrace, ravel, unravel } from "./engine/trace";
+import { type Step, type Trace, type Values, flatten, makeTrace, ravel, unravel } from "./engine/trace";
 import { fine } from "./engine/axis";
 import { commas, spoken } from "./engine/words";
 import { type Link, FIRST, type Tab, type View, checked } from "./state";
-import { t } from "./texts";
+import { say, t } from "./texts";
 
 export type ArrayName = "input" | "weight" | "output";
 export interface Cell { readonly array: ArrayName; readonly index: number }
@@ -28,6 +31,7 @@ export interface Selection {
 export interface Chosen { readonly view: View; readonly array: ArrayName; readonly cell: readonly number[] }
 
 const NOTHING: Selection = { cell: null, out: [], inp: [], weight: [], step: null, text: "", aria: "" };
+const STILL: readonly View[] = ["overlap", "sizes", "field", "image"]; // views that nothing is played in
 const MOST_LIT = 20_000; // rows that are lit; beyond, nothing could be made out anyway
 
 export interface Message { readonly text: string; readonly field: string }
@@ -192,6 +196,8 @@ export class Store {
   /** How many steps the shown view has. */
   get steps(): number {
     const { problem } = this.trace.value;
+    if (STILL.includes(this.view.value)) return 0;
+    if (this.view.value === "gradient") return product(this.trace.value.inShape);
     if (this.view.value === "phases") return product(problem.axes.map((axis) => axis.stride));
     if (problem.op === "conv_transpose" && this.tab.value !== "paint" && this.view.value === "transposed") {
       return product(this.trace.value.outShape);
@@ -202,24 +208,43 @@ export class Store {
   /** The cell that a step is about. */
   stepCell(step: number): Cell | null {
     const { problem } = this.trace.value;
-    if (["phases", "overlap", "sizes", "field", "image"].includes(this.view.value)) return null;
+    if (this.view.value === "phases" || STILL.includes(this.view.value)) return null;
+    if (this.view.value === "gradient") return { array: "input", index: step };
     const paints = problem.op === "conv_transpose" && (this.view.value !== "transposed" || this.tab.value === "paint");
     return { array: paints ? "input" : "output", index: step };
   }
 
-  /** The trace, or with an unturned kernel under zero insertion the wrong one that this gives. */
-  private get shown(): Trace {
+  // The same cells, but the words of the view: windows with zeros in them, or sums of a gradient.
+  private reworded(selection: Selection, cell: Cell): Selection {
     const trace = this.trace.value;
-    const wrong = this.link.value.noflip && this.view.value === "transposed" && this.tab.value === "zero-insert";
-    return wrong && !trace.isConv ? trace.with({ problem: { ...trace.problem, flip: !trace.problem.flip } }) : trace;
+    const view = this.view.value;
+    let step: Step | null = null;
+    if (view === "transposed" && this.tab.value === "zero-insert" && cell.array === "output" && !trace.isConv && trace.problem.mode === "zeros") {
+      step = stretched(trace, !this.link.value.noflip).dot(cell.index);
+    } else if (view === "gradient" && cell.array !== "output") {
+      const dy = this.dy();
+      step = cell.array === "weight" ? weightStep(trace, dy, cell.index) : inputStep(trace, adjointTrace(trace, dy), cell.index);
+    }
+    return step ? { ...selection, step, text: step.formula(), aria: step.aria } : selection;
+  }
+
+  /** dL/dy: what the link gives, or ones. */
+  dy(): Values {
+    const trace = this.trace.value;
+    const given = this.link.value.dy;
+    const ones = gradientOnes(trace);
+    if (given === undefined) return ones;
+    const [values] = flatten("dL/dy", given);
+    if (values.length !== ones.length) return ones;
+    return values.every((value) => typeof value === "number") ? Float64Array.from(values as number[]) : values;
   }
 
   private select(): Selection {
     const cell = this.hover.value ?? this.focus.value ?? this.pin.value ??
       (this.stepped.value ? this.stepCell(this.step.value) : null);
-    if (!cell) return NOTHING;
     try {
-      return selectionOf(this.shown, cell);
+      if (!cell) return this.stepped.value && this.view.value === "phases" ? phaseSelection(this.trace.value, this.step.value) : NOTHING;
+      return this.reworded(selectionOf(this.trace.value, cell), cell);
     } catch (error) {
       return { ...NOTHING, cell, text: sentence(error), aria: sentence(error) };
     }
@@ -338,6 +363,12 @@ export function nest<T>(flat: readonly T[], shape: readonly number[]): unknown {
   if (shape.length === 1) return flat.slice();
   const step = product(shape.slice(1));
   return Array.from({ length: shape[0]! }, (_, i) => nest(flat.slice(i * step, (i + 1) * step), shape.slice(1)));
+}
+
+function phaseSelection(trace: Trace, step: number): Selection {
+  const found = parts(trace.problem);
+  const text = phaseFormula(trace, found[Math.min(step, found.length - 1)]!);
+  return { ...NOTHING, text, aria: say("phases.aria", { phase: step + 1, phases: found.length, text }) };
 }
 
 /** What one cell lights, and the words for it. */

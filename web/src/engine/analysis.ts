@@ -26,9 +26,7 @@ export function kindOf(axes: readonly Axis[]): Overlapping {
   return fewest === 0 ? "holes" : fewest === most ? "even" : "uneven";
 }
 
-const isEven = (axis: Axis): boolean => products(axis)[0] === products(axis)[1];
-
-export interface Known { kernel?: number; stride?: number; padding?: number; outputPadding?: number }
+export interface Known { kernel?: number; stride?: number; padding?: number; dilation?: number; outputPadding?: number }
 
 /** The layers between two sizes, even overlap first; where one size is missing it is found too. */
 export function solve(coarse: number | null, size: number | null, known: Known = {}): Solution[] {
@@ -40,7 +38,7 @@ export function solve(coarse: number | null, size: number | null, known: Known =
   const kernels = known.kernel === undefined ? Array.from({ length: KERNELS }, (_, i) => i + 1) : [known.kernel];
   for (const kernel of kernels) {
     for (const stride of known.stride === undefined ? strides(coarse, size) : [known.stride]) {
-      const bare: Axis = { kernel, stride, dilation: 1, before: 0, after: 0 };
+      const bare: Axis = { kernel, stride, dilation: known.dilation ?? 1, before: 0, after: 0 };
       const pads = known.padding === undefined ? Array.from({ length: extent(bare) }, (_, i) => i) : [known.padding];
       for (const pad of pads) {
         for (const solution of between({ ...bare, before: pad, after: pad }, coarse, size)) {
@@ -58,7 +56,7 @@ export function solve(coarse: number | null, size: number | null, known: Known =
 }
 
 const rank = ({ axis, fine: size, coarse }: Solution): number[] =>
-  [isEven(axis) ? 0 : 1, axis.kernel, axis.stride, axis.dilation, axis.before, size, coarse];
+  [["even", "uneven", "holes"].indexOf(kindOf([axis])), axis.kernel, axis.stride, axis.dilation, axis.before, size, coarse];
 
 function strides(coarse: number | null, size: number | null): number[] {
   if (coarse === null || size === null) return [1, 2, 3, 4];

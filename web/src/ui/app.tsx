@@ -9,7 +9,7 @@ import { useStore } from "./context";
 import { FormulaBar, stepOn, togglePlay } from "./formula";
 import { Settings } from "./settings";
 import { EXAMPLES, Tour } from "./tour";
-import { Why } from "./why";
+import { Why, titleOf } from "./why";
 
 export function App({ embedded = false }: { embedded?: boolean }): JSX.Element {
   const store = useStore();
@@ -17,6 +17,12 @@ export function App({ embedded = false }: { embedded?: boolean }): JSX.Element {
   const root = useRef<HTMLDivElement>(null);
   const view = store.view.value;
   const message = store.message.value;
+  // The tab of the shown view is in sight, however narrow the screen.
+  useEffect(() => {
+    const tab = root.current?.querySelector<HTMLElement>(`.views [aria-current]`);
+    const strip = tab?.parentElement;
+    if (tab && strip) strip.scrollLeft = tab.offsetLeft - (strip.clientWidth - tab.clientWidth) / 2;
+  }, [view]);
   const [settings, setSettings] = useState(() => (root.current?.clientWidth ?? globalThis.innerWidth ?? 1280) > 760);
 
   useEffect(() => {
@@ -83,9 +89,11 @@ export function App({ embedded = false }: { embedded?: boolean }): JSX.Element {
 }
 
 function View({ name }: { name: View }): JSX.Element {
+  const store = useStore();
+  const title = titleOf(store.trace.value, name, store.tab.value, store.link.value.transpose ?? false);
   return (
     <section class={`view view-${name}`} aria-label={t(`view.${name}`)}>
-      <h2>{t(`view.${name}.title`)}</h2>
+      <h2>{title}</h2>
       <ViewBody name={name} />
     </section>
   );

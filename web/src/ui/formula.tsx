@@ -27,16 +27,16 @@ export function FormulaBar(): JSX.Element {
 
   const pinned = store.pin.value !== null;
   return (
-    <section class="bar" aria-label={t("bar.name")}>
+    <section class={`bar ${steps || text ? "" : "idle"}`} aria-label={t("bar.name")}>
       <div class="formula-line">
         <span class="where">{where(selection)}{pinned && <em> {t("bar.pinned")}</em>}</span>
         <div aria-live={playing ? "off" : "polite"} aria-atomic="true" class="live">
           <p data-testid="formula" class="formula" aria-hidden="true">
-            {selection.cell ? <Terms text={text} selection={selection} full={store.full.value} /> : null}
+            {text ? <Terms text={text} selection={selection} full={store.full.value} /> : null}
           </p>
           <p class="unseen" data-testid="live">{selection.aria}</p>
         </div>
-        {!selection.cell && <p class="hint">{t("bar.hint")}</p>}
+        {!text && <p class="hint">{t("bar.hint")}</p>}
         {elided && (
           <button type="button" class="quiet" data-testid="full" aria-pressed={store.full.value}
             onClick={() => { store.full.value = !store.full.value; }}>

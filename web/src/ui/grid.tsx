@@ -108,7 +108,6 @@ export function Grid(props: GridProps): JSX.Element {
         return (
           <td key={key} data-rc={key} class={props.className?.(row, column) ?? ""}
             style={shade === null ? undefined : { "--shade": shade }}
-            data-shade={shade === null ? undefined : shade > 0.55 ? "deep" : "light"}
             tabIndex={row === here.current.row && column === here.current.column ? 0 : -1}
             aria-label={`${props.say?.(row, column) ?? `${props.label} ${t("cell.at", { row, column })}`} ${t("cell.value", { value: text })}`}>
             {editing === key ? <Editor text={text} done={(value) => finish(value, cell)} /> : text}

@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { type Chain, jumpText, parseChain, reaches, sees, spans } from "../engine/analysis";
+import { setText } from "../engine/describe";
 import { sentence } from "../engine/errors";
 import { inSize, outSize, write } from "../engine/problem";
 import { say, t } from "../texts";
@@ -120,19 +121,6 @@ function move(event: KeyboardEvent, { level, cell }: Spot, sizes: number[]): voi
   const to = Math.max(0, Math.min(level + step[0], sizes.length - 1));
   const next = Math.max(0, Math.min(cell + step[1], sizes[to]! - 1));
   (event.currentTarget as HTMLElement).closest(".levels")?.querySelector<HTMLElement>(`[data-rc="${to},${next}"]`)?.focus();
-}
-
-/** A set of cells: runs as `a to b`, single cells by themselves. */
-export function setText(cells: readonly number[]): string {
-  if (!cells.length) return say("field.nothing");
-  const parts: string[] = [];
-  for (let i = 0; i < cells.length;) {
-    let end = i;
-    while (cells[end + 1] === cells[end]! + 1) end++;
-    parts.push(end > i + 1 ? say("field.set", { first: cells[i]!, last: cells[end]! }) : cells.slice(i, end + 1).join(", "));
-    i = end + 1;
-  }
-  return parts.join(", ");
 }
 
 function layerName(chain: Chain, level: number, index: number): string {

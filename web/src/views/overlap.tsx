@@ -2,24 +2,24 @@
 
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import { chainCounts, evenKernels, type Overlapping, parseChain, verdict } from "../engine/analysis";
+import { chainCounts, kindOf, parseChain } from "../engine/analysis";
 import { overlap } from "../engine/axis";
+import { verdictText } from "../engine/describe";
 import { sentence } from "../engine/errors";
-import { type Num, number } from "../engine/numbers";
-import { type Problem, makeProblem, product, write } from "../engine/problem";
-import { type Trace, makeTrace, type Values } from "../engine/trace";
+import { number } from "../engine/numbers";
+import { type Problem, inSize, product, write } from "../engine/problem";
+import { constant, resized } from "../engine/relatives";
+import type { Trace } from "../engine/trace";
 import { say, t } from "../texts";
+import { planesOf } from "../ui/arrays";
 import { useStore } from "../ui/context";
 import { Grid, type Mark } from "../ui/grid";
-import type { Selection } from "../store";
-import { swapped, transposedOf, turned } from "./adjoint";
+import type { Cell, Selection } from "../store";
 
 const MOST_LINE = 64;
 
 export function Overlap(): JSX.Element {
-  const store = useStore();
-  const shown = store.trace.value;
-  const trace = transposedOf(shown);
+  const trace = useStore().trace.value;
   const { problem } = trace;
   const sizes = problem.fineSize.slice(-2);
   const small = sizes.every((size) => size <= MOST_LINE);
@@ -27,47 +27,27 @@ export function Overlap(): JSX.Element {
     const at = problem.axes.length - sizes.length + i;
     return small ? overlap(axis, problem.coarseSize[at]!, sizes[i]!) : [];
   });
-  const view = shown.isConv ? turned : (selection: Selection) => selection;
-  const found = verdict(problem.axes);
   return (
     <>
-      {shown.isConv && <p class="note">{t("adjoint.overlap")}</p>}
-      <p class={`verdict verdict-${found.kind}`} data-testid="verdict">{verdictText(problem)}</p>
-      {small ? <Counts lines={lines} conv={shown.isConv} view={view} /> : <p class="note">{t("overlap.large", { count: Math.max(...sizes) })}</p>}
-      {small && sizes.length === 2 && product(sizes) <= 1600 && <Constant trace={trace} />}
+      <p class={`verdict verdict-${kindOf(problem.axes)}`} data-testid="verdict">{verdictText(problem.axes)}</p>
+      {small ? <Counts trace={trace} lines={lines} /> : <p class="note">{t("overlap.large", { count: Math.max(...sizes) })}</p>}
+      {small && !trace.isConv && product(problem.fineSize) <= 1600 && problem.axes.length < 3 && <Constant trace={trace} />}
       <Stack problem={problem} />
     </>
   );
 }
 
-export function verdictText(problem: Problem): string {
-  const { kind, fewest, most, shared } = verdict(problem.axes);
-  const axis = problem.axes.find((one) => one.kernel % one.stride || one.kernel < one.stride) ?? problem.axes[0]!;
-  if (kind === "even") return say("overlap.even", { count: most, most });
-  if (kind === "holes" && shared > 1) {
-    const bad = problem.axes.find((one) => verdict([one]).shared > 1)!;
-    return say("overlap.holes.shared", { dilation: bad.dilation, stride: bad.stride, shared });
-  }
-  const sizes = evenKernels(axis).join(say("overlap.or"));
-  if (kind === "holes") return say("overlap.holes.small", { kernel: axis.kernel, stride: axis.stride, sizes });
-  return say("overlap.uneven", { kernel: axis.kernel, stride: axis.stride, most, fewest, rank: problem.axes.length, sizes });
-}
+interface CountsProps { trace: Trace; lines: number[][] }
 
-interface CountsProps { lines: number[][]; conv: boolean; view(selection: Selection): Selection }
-
-function Counts({ lines, conv, view }: CountsProps): JSX.Element {
+function Counts({ trace, lines }: CountsProps): JSX.Element {
   const last = lines.at(-1)!;
   const top = Math.max(...last, 1);
   const planes = { rows: lines.length > 1 ? lines[0]!.length : 1, columns: last.length };
   const most = Math.max(...(lines.length > 1 ? lines[0]! : [1])) * top;
-  const cell = (row: number, column: number) => {
-    const found = { array: "output" as const, index: row * planes.columns + column };
-    return conv ? swapped(found) : found;
-  };
-  const marks = (selection: Selection): Mark[] => {
-    const now = view(selection);
-    return now.out.flatMap((out): Mark[] => out < planes.rows * planes.columns ? [[Math.floor(out / planes.columns), out % planes.columns]] : []);
-  };
+  const array = trace.isConv ? "input" as const : "output" as const;
+  const cell = (row: number, column: number): Cell => ({ array, index: row * planes.columns + column });
+  const marks = (selection: Selection): Mark[] => (trace.isConv ? selection.inp : selection.out).flatMap((at): Mark[] =>
+    at >= 0 && at < planes.rows * planes.columns ? [[Math.floor(at / planes.columns), at % planes.columns]] : []);
   const value = (row: number, column: number): number => (lines.length > 1 ? lines[0]![row]! : 1) * last[column]!;
   const strip = (
     <Grid id="overlap" caption={<><b>{say("overlap.counts")}</b> {lines.length > 1 ? say("overlap.strip", { axis: say("axis.width") }) : ""}</>}
@@ -89,20 +69,10 @@ function Counts({ lines, conv, view }: CountsProps): JSX.Element {
 
 // A constant picture through these weights, and through a resize and a convolution instead.
 function Constant({ trace }: { trace: Trace }): JSX.Element | null {
-  const made = useMemo(() => {
-    const { problem } = trace;
-    const kernel = problem.axes.map((axis) => axis.kernel);
-    const weight = Array.from({ length: product(kernel) }, (_, i): Num => trace.weight[i]!);
-    const single = { ...problem, fineChannels: 1, coarseChannels: 1, groups: 1, batch: 1 };
-    const ones = (size: readonly number[]): Values => new Float64Array(product(size)).fill(1);
-    const direct = makeTrace(single, ones(problem.coarseSize)).with({ weight, bias: null });
-    const size = problem.coarseSize.map((n, i) => n * problem.axes[i]!.stride);
-    const resize = makeProblem({ op: "conv", in: size, kernel, padding: "same" });
-    return { direct, resized: makeTrace(resize, ones(size)).with({ weight, bias: null }), size };
-  }, [trace]);
+  const made = useMemo(() => ({ direct: constant(trace), other: resized(trace) }), [trace]);
   const show = (id: string, title: string, one: Trace): JSX.Element => {
-    const [rows, columns] = [one.outShape.at(-2)!, one.outShape.at(-1)!];
-    const numbers = Array.from(one.y as Iterable<Num>, Number);
+    const { rows, columns } = planesOf(one.outShape);
+    const numbers = Array.from({ length: rows * columns }, (_, i) => Number(one.y[i]));
     const [low, high] = [Math.min(...numbers), Math.max(...numbers)];
     return (
       <Grid id={id} caption={<b>{title}</b>} label={title} rows={rows} columns={columns} tone="plain"
@@ -113,7 +83,7 @@ function Constant({ trace }: { trace: Trace }): JSX.Element | null {
   return (
     <div class="figure">
       {show("constant", say("overlap.constant"), made.direct)}
-      {show("resized", say("overlap.resize", { sizes: made.size.join(" x ") }), made.resized)}
+      {made.other && show("resized", say("overlap.resize", { sizes: inSize(made.other.problem).join("x") }), made.other)}
     </div>
   );
 }
@@ -158,5 +128,3 @@ function layerText(problem: Problem): string {
   const axis = problem.axes[0]!;
   return `k${axis.kernel} s${axis.stride}` + (axis.before ? ` p${axis.before}` : "") + (axis.dilation > 1 ? ` d${axis.dilation}` : "");
 }
-
-export type { Overlapping };
