@@ -25,11 +25,13 @@ from twofold.dtypes import rounded, widened
 from twofold.errors import GeometryError
 from twofold.geometry import Axis, Geometry, Problem
 from twofold.geometry.axis import Meeting
+from twofold.geometry.problem import PADDING_MODES
 
 __all__ = [
     "conv",
     "conv_transpose",
     "conv_weight_gradient",
+    "copied",
     "fine_source",
     "run",
     "workspace",
@@ -161,15 +163,23 @@ def fine_source(axis: Axis, size: int, mode: str) -> npt.NDArray[np.int64]:
     array([2, 1, 0, 1, 2, 3, 2, 1])
     """
     padded = axis.padded(size)
-    cells = np.arange(padded.start, padded.stop, dtype=np.int64)
+    if mode not in PADDING_MODES[1:]:
+        raise GeometryError(f"padding_mode '{mode}' copies no cells", repair="padding_mode='reflect'")
+    cells: npt.NDArray[np.int64] = copied(np.arange(padded.start, padded.stop, dtype=np.int64), size, mode)
+    return cells
+
+
+def copied(cells: Any, size: int, mode: str) -> Any:
+    """Return the cell of 0 … size - 1 that each padded cell copies; one cell, or an array of them.
+
+    >>> [copied(cell, 4, "reflect") for cell in range(-2, 6)], copied(-10**12, 4, "circular")
+    ([2, 1, 0, 1, 2, 3, 2, 1], 0)
+    """
     if mode == "replicate":
         return np.clip(cells, 0, size - 1)
     if mode == "circular":
         return cells % max(size, 1)
-    if mode == "reflect":
-        period = max(2 * (size - 1), 1)
-        return size - 1 - np.abs(size - 1 - cells % period)
-    raise GeometryError(f"padding_mode '{mode}' copies no cells", repair="padding_mode='reflect'")
+    return size - 1 - abs(size - 1 - cells % max(2 * (size - 1), 1))
 
 
 def _sources(problem: Problem) -> list[npt.NDArray[np.int64]]:

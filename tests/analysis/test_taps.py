@@ -11,11 +11,10 @@ from hypothesis import given
 
 from strategies import Case, cases
 from twofold.analysis import taps as room
-from twofold.analysis.copies import copied
 from twofold.analysis.taps import LIMIT, count, fan_out, meetings, reached, rows, taps, walk, window
 from twofold.errors import GeometryError
 from twofold.geometry import Axis, Problem
-from twofold.reference import fine_source
+from twofold.reference import copied, fine_source
 
 _NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 

@@ -82,6 +82,33 @@ def test_explain_json_is_the_trace(inside):
     assert inside("explain", "conv i3 k2", "--input", "1 2 3", "-k", "1 10", "--json") == trace.to_json() + "\n"
 
 
+@pytest.mark.parametrize("words, line", [
+    ("--view matrix", "non-zeros 16 of 36: the 4 numbers of the weight again and again."),
+    ("--view phases", "With stride 1 there is one phase: the operation itself."),
+    ("--view overlap", "even: every inner cell is made of 4 products"),
+    ("--view sizes", "k2 s2 p1 op1   even"),
+    ("--view field", "output (1,1) sees input height 1, 2, width 1, 2: 4 cells"),
+    ("--view gradient --tab weight", "(1,1)  1*5 + 1*6 + 1*8 + 1*9 = 5 + 6 + 8 + 9 = 28"),
+])  # fmt: skip
+def test_explain_shows_each_view(inside, words, line):
+    assert line in inside("explain", "conv i3x3 k2x2", *words.split())
+
+
+def test_explain_writes_a_view_and_the_page(inside):
+    out = inside("explain", "conv_transpose i4 k3 s2", "--tab", "zero-insert", "-o", "zeros.gif")
+    assert "9 frames" in out
+    assert "the page" in inside("explain", "conv_transpose i4 k3 s2", "--view", "phases", "-o", "p.html")
+    found = json.loads(inside("explain", "conv_transpose i4 k3 s2", "--view", "overlap", "--json"))
+    assert found["view"] == "overlap" and found["tables"][0]["rows"][0][:3] == ["1", "1", "2"]
+
+
+def test_sizes_solves_between_two_sizes(inside):
+    lines = inside("sizes", "4", "8").splitlines()
+    assert [line.split("  ")[0] for line in lines[:3]] == ["k2 s2 p0", "k4 s2 p1", "k6 s2 p2"]
+    assert all("4 -> 8 -> 4" in line for line in lines) and "k3 s2 p1 op1" in "".join(lines)
+    assert [s["fine"] for s in json.loads(inside("sizes", "4 k3 s2 p1", "--json"))["solutions"]] == [7, 8]
+
+
 # --- sizes, doctor, version -------------------------------------------------------------------------------------------
 
 

@@ -262,7 +262,7 @@ def test_wrong_paths_and_steps_are_refused_and_leave_no_file(tmp_path):
 
 def test_a_notebook_gets_svg_and_text():
     bundle = explain.conv1d([1, 2], [1])._repr_mimebundle_()
-    assert set(bundle) == {"image/svg+xml", "text/plain"} and bundle["image/svg+xml"].startswith("<svg")
+    assert set(bundle) == {"image/svg+xml", "text/plain", "text/html"} and bundle["image/svg+xml"].startswith("<svg")
 
 
 def test_empty_traces_are_drawn():

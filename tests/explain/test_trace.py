@@ -192,8 +192,10 @@ def test_views():
     gather = trace.view("transposed", "gather")
     assert len(gather.steps) == 9 and gather.steps[4].text == "4*1 + 3*2 + 2*3 + 1*4 = 4 + 6 + 6 + 4 = 20"
     assert gather.view(tab="paint").steps[0].kind == "scatter"
-    with pytest.raises(GeometryError, match="no view 'matrix'"):
-        trace.view("matrix")
+    with pytest.raises(GeometryError, match="no view 'columns'"):
+        trace.view("columns")
+    with pytest.raises(GeometryError, match="no view 'filter'"):
+        trace.view("filter")
     with pytest.raises(GeometryError, match="no tab 'gather'"):
         explain.conv2d(A, K).view(tab="gather")
     for name in ("canvas", "intermediates"):

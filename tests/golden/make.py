@@ -1,14 +1,22 @@
 """The golden files of this directory: what they are, and how they are made anew.
 
     python tests/golden/make.py          writes all of them; then look at the difference before you commit it
+    python tests/golden/make.py --random 200 --seed 7 -o FILE        writes drawn problems for the page, see `draw`
 
 `tests/explain/test_explain_text.py` and `test_figure.py` compare: texts, JSON and SVG byte by byte, PNG and GIF pixel
-by pixel, since the bytes of a compressed file depend on the zlib that made it.
+by pixel, since the bytes of a compressed file depend on the zlib that made it. `problems.json` is what the page must
+equal byte by byte: traces, and what the views say.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `draw`, which lies beside this script
+
+import draw
 
 from twofold import explain
 from twofold.explain import Trace
@@ -69,8 +77,34 @@ def pictures() -> dict[str, bytes]:
     }
 
 
-if __name__ == "__main__":
+SEED, DRAWN = 5, 270
+
+
+def problems() -> str:
+    """The problems that the page must agree on."""
+    return draw.entries(SEED, DRAWN, worked=True)
+
+
+def main() -> None:
+    """Write the files that the command line asks for."""
+    parser = argparse.ArgumentParser(description="Write the golden files, or drawn problems for the page.")
+    parser.add_argument("--random", type=int, metavar="N", help="write N drawn problems instead, to FILE")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE")
+    given = parser.parse_args()
+    if given.random is not None:
+        text = draw.entries(given.seed, given.random, worked=False)
+        if given.output is None:
+            sys.stdout.write(text)
+        else:
+            given.output.write_text(text, encoding="utf-8")
+        return
     for name, text in texts().items():
         (HERE / name).write_bytes(text.encode())
     for name, data in pictures().items():
         (HERE / name).write_bytes(data)
+    (HERE / "problems.json").write_bytes(problems().encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,35 +1,16 @@
-"""Which cell a padded cell copies, and which padded cells copy a cell, without listing the axis.
-
-`reference.fine_source` is the definition, and lists it.
-"""
+"""Which padded cells copy a cell, without listing the axis: the inverse of `reference.copied`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain
-from typing import Any
-
-import numpy as np
 
 from twofold.errors import GeometryError
 from twofold.geometry import Axis
 
-__all__ = ["COPIES", "copied", "copies"]
+__all__ = ["COPIES", "copies"]
 
 COPIES = 100_000  # padded cells that copy one cell along one axis, where they are gone through one by one
-
-
-def copied(cells: Any, size: int, mode: str) -> Any:
-    """Return the cell of 0 … size - 1 that each padded cell copies; one cell, or an array of them.
-
-    >>> [copied(cell, 4, "reflect") for cell in range(-2, 6)], copied(-10**12, 4, "circular")
-    ([2, 1, 0, 1, 2, 3, 2, 1], 0)
-    """
-    if mode == "replicate":
-        return np.clip(cells, 0, size - 1)
-    if mode == "circular":
-        return cells % max(size, 1)
-    return size - 1 - abs(size - 1 - cells % max(2 * (size - 1), 1))
 
 
 def copies(axis: Axis, size: int, mode: str, fine: int) -> Iterable[int]:

@@ -23,10 +23,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold.analysis.copies import copied, copies
+from twofold.analysis.copies import copies
 from twofold.errors import GeometryError
 from twofold.geometry import Axis, Problem, axis_name
 from twofold.geometry.axis import shown
+from twofold.reference import copied
 
 __all__ = [
     "LIMIT", "Taps", "check_indices", "count", "fan_out", "meetings", "reached", "rows", "taps",

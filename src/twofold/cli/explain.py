@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,11 +52,24 @@ StepNumber = Annotated[
         metavar="N", rich_help_panel=_SHOWN, help="One step only, counted from 0; without it all, or the overview."
     ),
 ]  # fmt: skip
+View = Annotated[
+    str | None,
+    typer.Option(
+        metavar="VIEW", rich_help_panel=_SHOWN, autocompletion=completing(
+            "filter", "transposed", "matrix", "phases", "overlap", "sizes", "field", "image", "gradient"
+        ),
+        help="What to show: matrix, phases, overlap, sizes, field, image, gradient. Default: filter for conv, "
+        "transposed for conv_transpose. field and overlap take a stack: 'conv i32 k3 p1; k3 s2 p1; k3 s2 p1'.",
+    ),
+]  # fmt: skip
 Tab = Annotated[
     str | None,
     typer.Option(
-        metavar="paint|gather", rich_help_panel=_SHOWN, autocompletion=completing("paint", "gather"),
-        help="Steps of conv_transpose: paint what each input adds (default), or gather each output's products.",
+        metavar="TAB", rich_help_panel=_SHOWN, autocompletion=completing(
+            "paint", "gather", "zero-insert", "transpose", "receptive", "projective", "input", "weight"
+        ),
+        help="Of conv_transpose: paint what each input adds (default), gather each output's products, or zero-insert. "
+        "Of matrix: transpose; of field: receptive, projective; of gradient: input, weight.",
     ),
 ]  # fmt: skip
 Full = Annotated[
@@ -73,7 +87,7 @@ Output = Annotated[
     typer.Option(
         "--output", "-o", metavar="FILE", rich_help_panel=_SHOWN,
         help="Write a file in the format of its suffix: .gif .apng (a frame per step), .svg .png (one picture), "
-        ".txt, .json. Without: print text.",
+        ".html (the interactive page), .txt, .json. Without: print text.",
     ),
 ]  # fmt: skip
 Quiet = Annotated[
@@ -90,6 +104,7 @@ def explain(
     kernel: Kernel = None,
     bias: Bias = None,
     step: StepNumber = None,
+    view: View = None,
     tab: Tab = None,
     full: Full = False,
     seconds: Seconds = 0.8,
@@ -105,6 +120,7 @@ def explain(
       twofold explain 'conv i3x3 k2x2' --kernel '1 2; 3 4'
       twofold explain 'conv_transpose i2x2 k3x3 s2' --input '1 2; 3 4' -o steps.gif
       twofold explain 'conv i5x5 k3x3 p1' --kernel digits --step 7 -o step.svg
+      twofold explain 'conv_transpose i4x4 k3x3 s2' --view overlap
     """
     start = time.perf_counter()
     if output is not None:
@@ -114,13 +130,13 @@ def explain(
         check_output(Path(output), SUFFIXES)
         _check_step(step, Path(output).suffix.lower())
     trace = _trace(" ".join(problem), input_text, kernel, bias)
-    trace = trace if tab is None else _read_as(trace, tab)
+    trace = trace if view is None and tab is None else _seen(trace, view, tab)
     if output is not None:
         held = trace.save(output, step=step, seconds=seconds)
         if not quiet and not as_json:
             say(f"wrote {output}, {held}, in {seconds_text(start)}")
     if as_json:
-        say(trace.to_json())
+        say(json.dumps(trace.describe(step)) if trace.derived else trace.to_json())
     elif output is None:
         say(_text(trace, step, full))
 
@@ -131,8 +147,7 @@ def _trace(problem: str, input_text: str | None, kernel: str | None, bias: str |
     from twofold.errors import UnsupportedError
     from twofold.geometry import Problem
 
-    parsed = Problem.parse(problem)
-    if parsed.op == "conv_weight_gradient":
+    if Problem.parse(problem.split(";")[0]).op == "conv_weight_gradient":
         raise UnsupportedError("a weight gradient has no steps of its own", repair="conv, whose weight it is of")
     weight: Any = kernel
     if kernel is not None and kernel.strip().lower() != "digits":
@@ -140,27 +155,31 @@ def _trace(problem: str, input_text: str | None, kernel: str | None, bias: str |
     elif kernel is not None:
         weight = "digits"
     x = None if input_text is None else operands.read_numbers("--input", input_text)
-    return door.problem(parsed, x, weight, None if bias is None else operands.read_bias(bias))
+    return door.problem(problem, x, weight, None if bias is None else operands.read_bias(bias))
 
 
 def _check_step(step: int | None, suffix: str) -> None:
     from twofold.errors import GeometryError
 
-    if step is not None and suffix not in (".svg", ".png"):
+    if step is not None and suffix not in (".svg", ".png", ".html"):
         rule = f"--step chooses the step of a still picture, and a {suffix} file holds all"
         raise GeometryError(rule, repair="-o FILE.svg, -o FILE.png, or no --step")
 
 
-def _read_as(trace: Trace, tab: str) -> Trace:
+def _seen(trace: Trace, view: str | None, tab: str | None) -> Trace:
     from twofold.errors import GeometryError
+    from twofold.explain.views import TABS, VIEWS
 
-    op = trace.problem.op
-    if tab not in ("paint", "gather"):
-        raise GeometryError(f"--tab takes paint or gather, not {tab[:40]!r}", repair="--tab gather")
-    if op == "conv":
+    if view is not None and view not in VIEWS:
+        raise GeometryError(f"--view takes {', '.join(VIEWS)}, not {view[:40]!r}", repair="--view matrix")
+    if view is None and trace.problem.op == "conv":
         raise GeometryError("--tab chooses how the steps of conv_transpose are read; those of conv have one way only",
                             repair="no --tab")  # fmt: skip
-    return trace.view(tab=tab)
+    tabs = TABS.get(view or "transposed", ())
+    if tab is not None and tabs and tab not in tabs:
+        names = ", ".join(tabs[:-1]) + f" or {tabs[-1]}"
+        raise GeometryError(f"--tab takes {names}, not {tab[:40]!r}", repair=f"--tab {tabs[1]}")
+    return trace.view(view, tab)
 
 
 def _text(trace: Trace, step: int | None, full: bool) -> str:

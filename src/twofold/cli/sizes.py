@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["sizes"]
 
+_SHOWN = 24  # solutions that are printed
+
 
 def sizes(
     problem: Annotated[
@@ -23,7 +25,8 @@ def sizes(
             metavar="PROBLEM", show_default=False, autocompletion=problem_words,
             help="The operation and its sizes, as in 'conv n1 ci3 co8 i28x28 k3x3 s2 p1': conv (the default) or "
             "conv_transpose; n batch, ci and co channels, i input, k kernel, s stride, p padding (p1:2 before and "
-            "after; or same, causal), d dilation, op output_padding, o output size, g groups; f32, f16, int8, ...",
+            "after; or same, causal), d dilation, op output_padding, o output size, g groups; f32, f16, int8, ... "
+            "Or two sizes, as in '4 8', to find the layers between them, perhaps with some of k s p d op given.",
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON object for programs.")] = False,
@@ -38,14 +41,59 @@ def sizes(
       twofold sizes 'conv i28x28 k3x3 s2 p1'
       twofold sizes conv_transpose ci64 co32 i14x14 k4x4 s2 p1
       twofold sizes 'conv_transpose i7 k3 s2' --json
+      twofold sizes 4 8             the layers from 4 cells to 8 and back
+      twofold sizes 4 k3 s2 p1      which inputs give 4
     """
     from twofold.geometry import Problem
 
+    words = " ".join(problem).split()
+    if words and words[0].lstrip("+-").isdigit():
+        _solve(words, as_json)
+        return
     parsed = Problem.parse(" ".join(problem))
     if as_json:
         print_json(_fields(parsed))
     else:
         print_table(_rows(parsed))
+
+
+def _solve(words: list[str], as_json: bool) -> None:
+    from twofold.analysis.overlap import verdict
+    from twofold.analysis.sizes import KERNELS, solve
+    from twofold.errors import GeometryError
+
+    sizes_ = [word for word in words[:2] if word.lstrip("+-").isdigit()]
+    if any(len(word) > 18 for word in sizes_):
+        raise GeometryError(f"{max(sizes_, key=len)[:40]!r} is too large a size", repair="twofold sizes 4 8")
+    known = [int(word) for word in sizes_]
+    given = _given(words[len(known) :])
+    coarse, fine = (min(known), max(known)) if len(known) == 2 else (*known, None)
+    found = solve(coarse, fine, **given)
+    names = [verdict([s.axis]).kind for s in found]
+    if as_json:
+        print_json({"solutions": [
+            {"layer": s.name, "coarse": s.coarse, "fine": s.fine, "output_padding": s.output_padding, "overlap": kind}
+            for s, kind in zip(found, names, strict=True)
+        ]})  # fmt: skip
+    elif not found:
+        tried = "these numbers" if given else f"a kernel up to {KERNELS} and a whole stride near {fine}/{coarse}"
+        raise GeometryError(f"no layer of {tried} leads between {coarse} and {fine}", repair="other numbers")
+    else:
+        print_table([(s.name, f"{s.coarse} -> {s.fine} -> {s.coarse}, {kind}") for s, kind in
+                     zip(found[:_SHOWN], names, strict=False)])  # fmt: skip
+
+
+def _given(words: list[str]) -> dict[str, int]:
+    from twofold.errors import GeometryError
+
+    names = {"k": "kernel_size", "s": "stride", "p": "padding", "d": "dilation", "op": "output_padding"}
+    found = {}
+    for word in words:
+        key = word.rstrip("0123456789")
+        if key not in names or not 0 < len(word) - len(key) < 19:
+            raise GeometryError(f"{word[:40]!r} is none of k s p d op with a number", repair="twofold sizes 4 8 k3")
+        found[names[key]] = int(word[len(key) :])
+    return found
 
 
 def _rows(problem: Problem) -> list[tuple[str, str]]:

@@ -2,11 +2,14 @@
 
     trace = explain.conv2d(x, weight, stride=2)     arrays, lists, tensors; the parameters of torch
     trace = explain.problem("conv i5x5 k3x3 p1")    any problem; numbers that are not given count 1, 2, 3, …
+    trace = explain.layer(module, x, channel=5)     a torch layer with its real weights
+    trace.view("phases")                            the same seen otherwise: matrix, overlap, sizes, field, gradient, …
 
-    print(trace)                    every step as text            trace.save("steps.gif")   .svg .png .apng .txt .json
+    print(trace)                    every step as text            trace.save("steps.gif")   .svg .png .html .txt .json …
     trace.steps[0].text             one formula                   trace.y, trace.taps       the result; the table
 
 `trace` holds the steps, `steps` says what one is, `numbers` writes it, `text` and `figure` show it.
+`views` says what each view shows, as plain data; all its sentences stand in `english.json`.
 `limits` holds what an explanation makes at most; beyond, it says so in a sentence.
 """
 
@@ -15,12 +18,13 @@ from __future__ import annotations
 from typing import Any, TypedDict, Unpack
 
 from twofold.explain.inputs import describe, from_problem
+from twofold.explain.layer import layer
 from twofold.explain.steps import Canvas, Cells, Step, Term
 from twofold.explain.trace import Trace
 
 __all__ = [
     "Canvas", "Cells", "Step", "Term", "Trace", "conv", "conv1d", "conv2d", "conv3d", "conv_transpose",
-    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "problem",
+    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "layer", "problem",
 ]  # fmt: skip
 
 

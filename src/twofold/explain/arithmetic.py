@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twofold.analysis.copies import copied
 from twofold.analysis.taps import Taps
 from twofold.errors import UnsupportedError
 from twofold.geometry import Problem
+from twofold.reference import copied
 
 __all__ = ["Array", "accumulate", "by_taps", "exact", "kind_of", "products", "widen"]
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twofold.explain import words
+from twofold.explain.legend import NAMES, with_legend
 from twofold.explain.limits import WRITTEN, check_written
 from twofold.explain.numbers import number, term
 from twofold.explain.panels import (
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from twofold.explain.steps import Step
     from twofold.explain.trace import Trace
 
-__all__ = ["FRAMES", "frame_count", "frames", "overview", "step_scene"]
+__all__ = ["FRAMES", "dot_box", "frame_count", "frames", "overview", "step_scene"]
 
 FRAMES = 256  # frames of an animation unless its steps are chosen
 PARTS = 16  # inputs that the overview of a transposed convolution adds up
@@ -68,7 +69,7 @@ def step_scene(trace: Trace, index: int) -> Scene:
     'output row 1 column 0 is 67: 1*4 + 2*5 + 3*7 + 4*8 = 4 + 10 + 21 + 32 = 67'
     """
     step = trace.steps[index]
-    return _scene(trace, step, _dot_box(trace, step) if step.kind == "dot" else _paint_box(trace, step))
+    return _scene(trace, step, dot_box(trace, step) if step.kind == "dot" else _paint_box(trace, step))
 
 
 def frames(trace: Trace, steps: Sequence[int] | None = None) -> list[Scene]:
@@ -77,8 +78,8 @@ def frames(trace: Trace, steps: Sequence[int] | None = None) -> list[Scene]:
         check_written("the animation", len(steps), trace.terms, 0, repair="fewer steps")
     chosen = range(frame_count(trace)) if steps is None else steps
     scenes = [step_scene(trace, index) for index in chosen] or [overview(trace)]
-    width, height = max(scene.width for scene in scenes), max(scene.height for scene in scenes)
-    return [replace(scene, width=width, height=height) for scene in scenes]
+    padded = any(axis.pad_before or axis.pad_after > 0 for axis in trace.problem.geometry.axes)
+    return with_legend(scenes, NAMES if padded else NAMES[:-1])
 
 
 def frame_count(trace: Trace) -> int:
@@ -134,7 +135,8 @@ def _framed(trace: Trace, subtitle: str, boxes: Sequence[Box], description: str)
 # -- dot products ------------------------------------------------------------------------------------------------------
 
 
-def _dot_box(trace: Trace, step: Step) -> Box:
+def dot_box(trace: Trace, step: Step) -> Box:
+    """Draw a dot product: the input channels and their kernels, and the output as far as it is known."""
     problem, focus = trace.problem, step.focus.cells[0]
     cell, rows = cell_size(trace), []
     axis = 1 if problem.op == "conv" else 0  # of the weight: its input channels

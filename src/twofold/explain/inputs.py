@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from twofold.analysis.chain import Chain
 from twofold.analysis.taps import check_indices
 from twofold.arrays import kind_of as array_kind
 from twofold.call import Door, named_call
@@ -62,7 +63,8 @@ def describe(
 
 def from_problem(text: Any, x: Any, weight: Any, bias: Any) -> Trace:
     """Make a trace of a problem's string and of numbers that may be missing."""
-    problem = text if isinstance(text, Problem) else Problem.parse(text)
+    chain = Chain.parse(text) if isinstance(text, str) and ";" in text else None
+    problem = text if isinstance(text, Problem) else chain.layers[0] if chain else Problem.parse(text)
     check_indices(problem)
     shape = problem.coarse_shape if problem.op == "conv_transpose" else problem.fine_shape
     drop = 2 if shape[0] == 1 and problem.in_channels == problem.out_channels == 1 else 0
@@ -82,7 +84,7 @@ def from_problem(text: Any, x: Any, weight: Any, bias: Any) -> Trace:
     bias = None if bias is None else _bias(bias, problem.out_channels)
     if not _is_integer(problem) and _floats_hold(x, weight, bias):
         x = x.astype(np.result_type(x.dtype, np.float64))
-    return _trace(problem, x, weight, bias, drop)
+    return replace(_trace(problem, x, weight, bias, drop), chain=chain)
 
 
 def _is_integer(problem: Problem) -> bool:

@@ -3,10 +3,12 @@
 .svg .png     one picture: the overview, or the step that is asked for
 .gif .apng    an animation: a frame per step, at most 256 unless the steps are chosen
 .txt .json    all steps as text; everything as data
+.html         the interactive page, opened at this trace, in one file
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import PurePath
@@ -15,11 +17,12 @@ from typing import TYPE_CHECKING
 from twofold.errors import FileError, GeometryError
 
 if TYPE_CHECKING:
+    from twofold.explain.scene import Scene
     from twofold.explain.trace import Trace
 
 __all__ = ["SUFFIXES", "save"]
 
-SUFFIXES = (".apng", ".gif", ".json", ".png", ".svg", ".txt")
+SUFFIXES = (".apng", ".gif", ".html", ".json", ".png", ".svg", ".txt")
 _STILL = (".png", ".svg")
 _MOVING = (".apng", ".gif")
 
@@ -46,7 +49,7 @@ def save(
     >>> from twofold import explain
     >>> save(explain.conv1d([1, 2], [1]), "steps.bmp")
     Traceback (most recent call last):
-    twofold.errors.FileError: '.bmp' is no format for a trace: .apng, .gif, .json, .png, .svg and .txt are
+    twofold.errors.FileError: '.bmp' is no format for a trace: .apng, .gif, .html, .json, .png, .svg and .txt are
       try steps.svg
     """
     name = PurePath(fspath(path))
@@ -54,7 +57,7 @@ def save(
     if suffix not in SUFFIXES:
         known = ", ".join(SUFFIXES[:-1]) + f" and {SUFFIXES[-1]}"
         raise FileError(f"{suffix!r} is no format for a trace: {known} are", repair=name.stem + ".svg")
-    if step is not None and suffix not in _STILL:
+    if step is not None and suffix not in (*_STILL, ".html"):
         raise GeometryError(
             f"step chooses the step of a still picture, not of a {suffix} file", repair=f"steps=[{step}]"
         )
@@ -75,6 +78,8 @@ def _report(trace: Trace, suffix: str, step: int | None, steps: Sequence[int] | 
     from twofold.explain.export import STEPS
     from twofold.explain.figure import frame_count
 
+    if suffix == ".html":
+        return "the page"
     if suffix in _STILL:
         return "the overview" if step is None else f"step {range(len(trace.steps))[step]} of {len(trace.steps)}"
     held = {".txt": len(trace.steps), ".json": min(len(trace.steps), STEPS)}.get(suffix, frame_count(trace))
@@ -94,19 +99,29 @@ def _content(trace: Trace, suffix: str, step: int | None, steps: Sequence[int] |
     if suffix == ".txt":
         return trace.text(full=True) + "\n"
     if suffix == ".json":
-        return trace.to_json() + "\n"
+        return (json.dumps(trace.describe(), indent=1) if trace.derived else trace.to_json()) + "\n"
+    if suffix == ".html":
+        return trace.page(step)
     if suffix == ".svg":
         from twofold.explain.svg import to_svg
 
         return to_svg(trace.scene(step))
     from twofold.explain.animation import to_apng, to_gif
-    from twofold.explain.figure import frames
     from twofold.explain.raster import to_png
 
     if suffix == ".png":
         return to_png(trace.scene(step))
     write = to_gif if suffix == ".gif" else to_apng
-    return write(frames(trace, steps), seconds=seconds)
+    return write(_frames(trace, steps), seconds=seconds)
+
+
+def _frames(trace: Trace, steps: Sequence[int] | None) -> Sequence[Scene]:
+    from twofold.explain.figure import frames
+    from twofold.explain.views import drawing
+
+    if trace.derived:
+        return drawing.frames(trace, trace.seen, trace.tab or None, steps)
+    return frames(trace, steps)
 
 
 def _check_steps(trace: Trace, steps: Sequence[int]) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twofold.analysis.copies import copied
 from twofold.explain.grid import RoleName
 from twofold.explain.numbers import Number, number
 from twofold.explain.panels import Place, Sheet, State, most_cells
+from twofold.reference import copied
 
 if TYPE_CHECKING:
     from twofold.explain.arithmetic import Array
@@ -28,6 +28,7 @@ def input_sheet(trace: Trace, batch: int, channel: int, reads: Sequence[Place]) 
     """The padded input of a convolution, or the input of a transposed one; `reads` are the cells of this step."""
     problem = trace.problem
     plane = trace.x.reshape(trace.in_shape)[batch, channel]
+    filled = None if trace.inserted is None else trace.inserted[batch, channel]
     size, hit = problem.in_size, set(reads)
     padded = [range(n) for n in size]
     if problem.op == "conv":
@@ -35,7 +36,7 @@ def input_sheet(trace: Trace, batch: int, channel: int, reads: Sequence[Place]) 
 
     def cell(place: Place) -> State:
         if all(0 <= p < n for p, n in zip(place, size, strict=True)):
-            return State(_at(plane, place), marked=place in hit)
+            return State(_at(plane, place), marked=place in hit, padding=filled is not None and bool(filled[place]))
         text = "0"
         if problem.padding_mode != "zeros":
             text = _at(plane, tuple(copied(p, n, problem.padding_mode) for p, n in zip(place, size, strict=True)))

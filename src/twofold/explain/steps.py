@@ -73,7 +73,8 @@ class Canvas:
 class Step:
     """One step of a trace, and the words for it.
 
-    kind      "dot": one output cell is summed;  "scatter": one input cell is painted
+    kind      "dot": one output cell is summed;  "scatter": one input cell is painted;  "phase": all cells of a phase;
+              "field": one cell and what it sees or reaches
     focus     the cell that the step is about    reads, writes   the cells it uses and changes
     terms     its products, in order; those of a convolution's window include the padding, as zeros
     result    the value of the output cell; for a scatter the value of the input cell
@@ -83,7 +84,7 @@ class Step:
     """
 
     index: int
-    kind: Literal["dot", "scatter"]
+    kind: Literal["dot", "scatter", "phase", "field"]
     focus: Cells
     reads: tuple[Cells, ...]
     writes: Cells
@@ -92,6 +93,7 @@ class Step:
     bias: Number | None
     channels: tuple[tuple[int, Number], ...]
     aria: str
+    label: str = ""  # the text of a step that is no sum
     _painted: Callable[[], Array] | None = field(default=None, repr=False, compare=False)
     _running: Callable[[], Array] | None = field(default=None, repr=False, compare=False)
 
@@ -105,6 +107,8 @@ class Step:
 
     def formula(self, full: bool = False) -> str:
         """Write the formula of the step; `full` prints every term."""
+        if self.label:
+            return self.label
         if self.kind == "scatter":
             return scatter_text(self.terms, full=full)
         line = dot_text(self.terms, self.bias, full=full)

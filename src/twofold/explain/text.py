@@ -19,6 +19,7 @@ from twofold.errors import GeometryError
 from twofold.explain import limits, words
 from twofold.explain.arithmetic import Array
 from twofold.explain.numbers import elided, number
+from twofold.explain.texts import say
 from twofold.geometry import axis_name
 
 if TYPE_CHECKING:
@@ -119,9 +120,10 @@ def size_text(trace: Trace) -> str:
     """
     problem = trace.problem
     sums = [line.split(": ", 1)[1].rsplit(" = ", 1)[0] for line in problem.sums.splitlines()]
-    size = "output (" + ", ".join(str(n) for n in problem.out_size) + ")"
+    sizes = ", ".join(str(n) for n in problem.out_size)
     if len(set(sums)) == 1:
-        return f"{size} = {sums[0]}"
+        return say("size.output", sizes=sizes, sum=sums[0])
+    size = say("size.output.several", sizes=sizes)
     return "\n".join([size, *("  " + line for line in problem.sums.splitlines())])
 
 
@@ -138,9 +140,12 @@ def canvas_text(trace: Trace) -> list[str]:
     if not any(crops):
         return []
     if len(set(crops)) == 1:
-        return ["canvas (" + ", ".join(str(axis.size) for axis in trace.canvas) + f"), {crops[0]}"]
+        return [say("why.canvas", sizes=", ".join(str(axis.size) for axis in trace.canvas), crop=crops[0])]
     rank = trace.problem.rank
-    return [f"{axis_name(i, rank)}: canvas {axis.size}, {crops[i] or 'no crop'}" for i, axis in enumerate(trace.canvas)]
+    return [
+        say("why.canvas.axis", axis=axis_name(i, rank), size=axis.size, crop=crops[i] or say("why.crop.none"))
+        for i, axis in enumerate(trace.canvas)
+    ]
 
 
 def fold_text(trace: Trace) -> list[str]:
@@ -149,15 +154,15 @@ def fold_text(trace: Trace) -> list[str]:
     if mode == "zeros" or not any(axis.pad_before or axis.pad_after > 0 for axis in trace.problem.geometry.axes):
         return []
     if trace.problem.op == "conv":
-        return [f"padding copies cells of the input ({mode})"]
-    return [f"what lands in the padding is added to the cell it copies ({mode})"]
+        return [say("why.padding.copies", mode=mode)]
+    return [say("why.padding.folds", mode=mode)]
 
 
 def _crop_words(before: int, after: int) -> str:
     if after >= 0:
-        return f"crop {before} at the start and {after} at the end" if before or after else ""
-    added = "1 cell" if after == -1 else f"{-after} cells"
-    return (f"crop {before} at the start, and " if before else "") + f"add {added} at the end, where nobody paints"
+        return say("why.crop", before=before, after=after) if before or after else ""
+    added = say("why.crop.add", -after, added=-after)
+    return say("why.crop.both", before=before, added=added) if before else added
 
 
 # -- the steps ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,7 +32,11 @@ from twofold.geometry import Problem
 if TYPE_CHECKING:
     from os import PathLike
 
+    from twofold.analysis.chain import Chain
+
 __all__ = ["Trace"]
+
+PAGE_NUMBERS = 100_000  # of input and weight, to stand in a notebook with their page
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,9 @@ class Trace:
     x, weight, bias  the operands, widened (arithmetic.py) and in the form in which they were given
     drop             leading axes that form leaves out: 2 for plain arrays, 1 without a batch, 0 for all
     tab              "paint" or "gather": whether the steps of a transposed convolution are its inputs or its outputs
+    seen, tab        the view, see `view`; "" is the operation's own
+    inserted         which cells of x are zeros that stand for none: drawn as padding
+    chain            the layers of which this is the first, for the views overlap and field
 
     >>> from twofold import explain
     >>> trace = explain.conv_transpose2d([[0, 1], [2, 3]], [[0, 1], [2, 3]])
@@ -58,7 +65,10 @@ class Trace:
     weight: Array
     bias: Array | None = None
     drop: int = 0
-    tab: Literal["paint", "gather"] = "paint"
+    tab: str = "paint"
+    seen: str = ""
+    inserted: Array | None = None
+    chain: Chain | None = None
 
     @classmethod
     def of(cls, problem: Problem, x: Array, weight: Array, bias: Array | None = None, drop: int = 0) -> Trace:
@@ -126,17 +136,26 @@ class Trace:
         return reached(self.problem)
 
     @property
+    def derived(self) -> bool:
+        """Whether this is seen in another view than the operation's own steps."""
+        return self.tab == "zero-insert" or self.seen not in ("", "filter", "transposed")
+
+    @property
     def steps(self) -> Sequence[Step]:
         """The steps: an output cell each, or for a transposed convolution an input cell each (see `view`)."""
+        if self.derived:
+            from twofold.explain.views import player
+
+            return player(self, self.seen, self.tab or None)
         if self.problem.op == "conv":
-            return Lazy(len(self._coarse), self._window_step)
+            return self.gathered
         return self.gathered if self.tab == "gather" else Lazy(len(self._coarse), self._paint_step)
 
     @property
     def gathered(self) -> Sequence[Step]:
         """One dot product per output cell; of a convolution these are its steps."""
         if self.problem.op == "conv":
-            return self.steps
+            return Lazy(len(self._coarse), self._window_step)
         return Lazy(math.prod(self._out_shape), self._gather_step)
 
     @property
@@ -172,21 +191,19 @@ class Trace:
         return replace(self, problem=whole, bias=None, drop=0, tab="paint")
 
     def view(self, view: str | None = None, tab: str | None = None) -> Trace:
-        """Return the same trace seen otherwise; names as in the page's address.
+        """Return the same trace seen otherwise; names as in the page's address, and in `views.VIEWS` and `TABS`.
 
-        view  "filter" for a convolution, "transposed" for a transposed one        tab  "paint" or "gather"
+        view  "filter" or "transposed", "matrix", "phases", "overlap", "sizes", "field", "image", "gradient"
+        tab   of a view that has several, such as "paint", "gather" or "zero-insert"
 
         >>> from twofold import explain
         >>> print(explain.conv_transpose1d([1, 2], [1, 10]).view(tab="gather").steps[1].text)
         10*1 + 1*2 = 10 + 2 = 12
         """
-        known = "filter" if self.problem.op == "conv" else "transposed"
-        if view not in (None, known):
-            raise GeometryError(f"{self.problem.op} has no view {view!r}", repair=f"view={known!r}")
-        tabs = ("paint",) if self.problem.op == "conv" else ("paint", "gather")
-        if tab not in (None, *tabs):
-            raise GeometryError(f"the view {known!r} has no tab {tab!r}", repair=f"tab={tabs[-1]!r}")
-        return replace(self, tab="gather" if tab == "gather" else "paint")
+        from twofold.explain.views import named
+
+        view, tab = named(self.problem.op, view, tab)
+        return replace(self, seen=view, tab=tab or "")
 
     def covered(self, index: int) -> Array:
         """Return which output cells the steps 0 … `index` of a transposed convolution have painted."""
@@ -203,7 +220,10 @@ class Trace:
     def scene(self, step: int | None = None) -> Any:
         """Draw the overview, or one step, as a `scene.Scene`."""
         from twofold.explain.figure import overview, step_scene
+        from twofold.explain.views.drawing import view_scene
 
+        if self.derived:
+            return view_scene(self, self.seen, self.tab or None, step)
         return overview(self) if step is None else step_scene(self, step)
 
     def save(
@@ -223,6 +243,40 @@ class Trace:
 
         return save(self, path, step=step, steps=steps, seconds=seconds, overwrite=overwrite)
 
+    def describe(self, step: int | None = None) -> dict[str, Any]:
+        """Say everything that this view shows, as plain data; see `views.describe`."""
+        from twofold.explain.views import describe
+
+        return describe(self, self.seen or None, (self.tab or None) if self.seen else None, step)
+
+    def state(self, step: int | None = None) -> dict[str, Any]:
+        """Return what the page's address holds: problem, numbers, view, tab and step; and layers, of a chain.
+
+        >>> from twofold import explain
+        >>> explain.conv1d([1, 2], [3]).view("matrix").state()["view"]
+        'matrix'
+        """
+        bias = None if self.bias is None else self.bias.tolist()
+        found: dict[str, Any] = {
+            "problem": str(self.problem), "x": self.x.reshape(self.in_shape).tolist(),
+            "weight": self.weight.reshape(self.problem.weight_shape).tolist(), "bias": bias,
+            "view": self.seen or ("filter" if self.problem.op == "conv" else "transposed"),
+        }  # fmt: skip
+        more = {"tab": self.tab if self.seen else "", "step": step, "layers": self.chain and str(self.chain)}
+        return found | {name: value for name, value in more.items() if value not in (None, "")}
+
+    def page(self, step: int | None = None) -> str:
+        """Return the interactive page, opened at this trace, as one HTML text that needs no network."""
+        from twofold.explain.page import html
+
+        return html(self.state(step))
+
+    def widget(self, step: int | None = None) -> Any:
+        """Return the page as a Jupyter widget, whose `selection` Python can read and set; needs twofold[notebook]."""
+        from twofold.explain.notebook import widget
+
+        return widget(self.state(step))
+
     def to_json(self) -> str:
         """Write the trace as JSON, always in the same bytes; see `explain.export`."""
         from twofold.explain.export import to_json
@@ -232,7 +286,10 @@ class Trace:
     def text(self, *, full: bool = False, ascii: bool = False) -> str:
         """Write the whole trace for a terminal; see `explain.text`."""
         from twofold.explain.text import trace_text
+        from twofold.explain.views.listing import view_text
 
+        if self.derived:
+            return view_text(self, full=full, ascii=ascii)
         return trace_text(self, full=full, ascii=ascii)
 
     def __str__(self) -> str:
@@ -250,8 +307,14 @@ class Trace:
             return None
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        # A frame where scripts run; where they are stripped, as on GitHub, readers fall back to the picture.
         svg = self._repr_svg_()
-        return {"text/plain": str(self)} | ({} if svg is None else {"image/svg+xml": svg})
+        found = {"text/plain": str(self)} | ({} if svg is None else {"image/svg+xml": svg})
+        if self.x.size + self.weight.size <= PAGE_NUMBERS:
+            from twofold.explain.notebook import frame
+
+            found["text/html"] = frame(self.page(), svg)
+        return {kind: text for kind, text in found.items() if _wanted(kind, include, exclude)}
 
     # -- steps ------------------------------------------------------------------------------------------------------
 
@@ -287,7 +350,7 @@ class Trace:
         written = Cells("output", tuple(dict.fromkeys(t.out for t in terms if t.out)))
         reads = read, Cells("weight", _taps_of(terms))
         pictures = (lambda: self._painted(index), lambda: self._painter.running(index))
-        return Step(index, "scatter", read, reads, written, terms, value, None, (), aria, *pictures)
+        return Step(index, "scatter", read, reads, written, terms, value, None, (), aria, "", *pictures)
 
     def _terms(self, table: Taps) -> tuple[Term, ...]:
         x, weight, _ = self.operands
@@ -375,6 +438,10 @@ class Trace:
     def _only_transposed(self, what: str) -> None:
         if self.problem.op == "conv":
             raise UnsupportedError(f"{what} belongs to conv_transpose, not to conv", repair="explain.conv_transpose2d")
+
+
+def _wanted(kind: str, include: Any, exclude: Any) -> bool:
+    return (not include or kind in include) and kind not in (exclude or ())
 
 
 def _term(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twofold.explain.numbers import Number, Term, elided, number
+from twofold.explain.texts import say
 
 __all__ = ["commas", "dot_aria", "place", "plane_name", "scatter_aria", "spoken"]
 
@@ -64,15 +65,16 @@ def dot_aria(focus: str, result: Number, terms: Sequence[Term], shapes: _Shapes,
 
     def spell(part: Term | Number) -> str:
         if not isinstance(part, Term):
-            return f"bias {number(part)}"
+            return say("cell.bias", value=number(part))
         tap = commas(part.tap, shapes[1]) if part.tap else "?"
-        source = "padding (0)"
+        source = say("cell.padding")
         if part.inp and not part.padding:
-            source = f"input {commas(part.inp, shapes[0])} ({number(part.input)})"
-        return f"weight {tap} ({number(part.weight)}) times {source}"
+            source = say("cell.input", cell=commas(part.inp, shapes[0]), value=number(part.input))
+        return say("cell.term", tap=tap, weight=number(part.weight), source=source)
 
     parts = elided([*terms, *([] if bias is None else [bias])], spell)
-    return f"{focus} is {number(result)}: " + (", plus ".join(parts) or "no products")
+    spelled = say("cell.joint").join(parts) or say("cell.nothing")
+    return say("cell.dot", focus=focus, result=number(result), parts=spelled)
 
 
 def scatter_aria(focus: str, value: Number, terms: Sequence[Term], shapes: _Shapes) -> str:
@@ -81,9 +83,10 @@ def scatter_aria(focus: str, value: Number, terms: Sequence[Term], shapes: _Shap
     def spell(t: Term) -> str:
         tap = commas(t.tap, shapes[1]) if t.tap else "?"
         target = commas(t.out, shapes[2]) if t.out else "?"
-        return f"weight {tap} ({number(t.weight)}) adds {number(t.product)} to output {target}"
+        return say("cell.paint", tap=tap, weight=number(t.weight), product=number(t.product), cell=target)
 
-    return f"{focus} is {number(value)}: " + (", ".join(elided(terms, spell)) or "it reaches no output")
+    spelled = ", ".join(elided(terms, spell)) or say("cell.reaches-nothing")
+    return say("cell.dot", focus=focus, result=number(value), parts=spelled)
 
 
 _Shapes = tuple[Sequence[int], Sequence[int], Sequence[int]]  # of input, weight and output

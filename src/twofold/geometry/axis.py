@@ -251,6 +251,16 @@ class Axis:
         first = _ceil_div(fine[0] - self.fine(0, self.kernel_size - 1), self.stride)
         return range(first, (fine[-1] - self.fine(0, 0)) // self.stride + 1)
 
+    def most_reaching(self, fine_count: int) -> int:
+        """Return how many coarse cells reach into `fine_count` neighbouring fine cells, where they are most.
+
+        >>> Axis(kernel_size=3, stride=2).most_reaching(1), Axis(kernel_size=3, stride=2).most_reaching(4)
+        (2, 3)
+        """
+        # The interval of coarse cells is longest where its last cell reaches the first fine cell by its last tap.
+        first = self.fine(0, self.kernel_size - 1)
+        return len(self.coarse_span(range(first, first + fine_count)))
+
     # -- phases and overlap -------------------------------------------------------------------------------------------
 
     def phase(self, residue: int) -> Phase:

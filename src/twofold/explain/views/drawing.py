@@ -1,0 +1,415 @@
+"""The views as pictures: what `description` says, as grids, with the step's cells marked.
+
+The two operations have figures of their own (`figure`); here are all others.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from twofold.analysis.chain import Chain, reaches, sees
+from twofold.analysis.phases import parts
+from twofold.errors import GeometryError
+from twofold.explain.description import CELLS, Description, Table
+from twofold.explain.figure import FRAMES, dot_box
+from twofold.explain.glyphs import text_width
+from twofold.explain.grid import Cell, RoleName, grid, grid_size
+from twofold.explain.legend import NAMES, with_legend
+from twofold.explain.numbers import number
+from twofold.explain.panels import Box, beside, formula_box, stacked, text_box
+from twofold.explain.relatives import adjoint, stretched
+from twofold.explain.scene import MUTED, Scene
+from twofold.explain.views import derived, description
+from twofold.explain.views.field import middle
+
+if TYPE_CHECKING:
+    from twofold.explain.arithmetic import Array
+    from twofold.explain.trace import Trace
+
+__all__ = ["COUNTS", "PHASES", "frames", "view_scene"]
+
+_MARGIN, _NARROW, _WIDE = 20, 560, 1200
+_NOTE, _SIZE = 12.0, 14.0
+_TABLES = 24  # grids of one picture
+
+# Light to dark, as viridis has it from its yellow end: a count is also printed.
+COUNTS = ("#fcfbe8", "#e8e496", "#aadb6e", "#63c97c", "#2fa087", "#2a788e", "#3b528b", "#46327e", "#440154")
+# A tint per phase, and per weight of a matrix: Okabe and Ito's colours made light enough for ink.
+PHASES = ("#d9edf9", "#fdebc8", "#d3efe5", "#f6d9e8", "#fbf6c0", "#dcdcf2", "#fadcc9", "#e4e4e4")
+
+
+def view_scene(
+    trace: Trace, view: str, tab: str | None = None, step: int | None = None, chain: Chain | None = None
+) -> Scene:
+    """Draw a view, perhaps at one of its steps.
+
+    >>> from twofold import explain
+    >>> view_scene(explain.problem("conv_transpose i4 k3 s2"), "overlap").description
+    'uneven: 3 is not a multiple of 2; interior ratio 2 : 1 in 1-D. Try k=2 or 4'
+    """
+    chain = chain or trace.chain or Chain((trace.problem,))
+    found = description(trace, view, tab, step, chain)
+    draw = {
+        "matrix": _matrix, "phases": _phases, "overlap": _overlap, "sizes": _sizes, "gradient": _gradient,
+        "image": _tables, "transposed": _zeros, "filter": _zeros,
+    }  # fmt: skip
+    boxes = _field(trace, found, chain) if view == "field" else draw[view](trace, found)
+    return _framed(trace, found, boxes, chain)
+
+
+def frames(
+    trace: Trace, view: str, tab: str | None = None, steps: Sequence[int] | None = None, chain: Chain | None = None
+) -> list[Scene]:
+    """Draw the steps of a view in pictures of one size; one picture if nothing steps."""
+    number = description(trace, view, tab, None, chain).steps
+    chosen = range(min(number, FRAMES)) if steps is None else steps
+    scenes = [view_scene(trace, view, tab, step, chain) for step in chosen] or [
+        view_scene(trace, view, tab, None, chain)
+    ]
+    names = {"phases": ("weight", "output"), "matrix": ("input", "output", "focus", "marked"),
+             "field": ("input", "output", "focus", "marked")}  # fmt: skip
+    return with_legend(scenes, names.get(view, NAMES))
+
+
+# -- the frame ---------------------------------------------------------------------------------------------------------
+
+
+def _framed(trace: Trace, found: Description, boxes: Sequence[Box], chain: Chain) -> Scene:
+    name = str(trace.problem) if len(chain.layers) == 1 else "; ".join(map(str, chain.layers))
+    body = stacked([box for box in boxes if box.width], 18)
+    width = min(max(body.width, _NARROW), _WIDE)
+    step = "" if found.step is None or found.view == "field" else f", step {found.step + 1} of {found.steps}"
+    head = [*_lines(name, width, 15, bold=True), text_box(found.title + step, 14, fill=MUTED)]
+    parts_ = [stacked(head, 4), body]
+    if found.formula:
+        parts_.append(formula_box("", found.formula.split("\n"), width))
+    notes = [line for text in found.why for line in _lines(text, width, _NOTE)]
+    whole = stacked([*parts_, stacked(notes, 3)], 18)
+    size = math.ceil(max(whole.width, _NARROW) + 2 * _MARGIN), math.ceil(whole.height + 2 * _MARGIN)
+    spoken = found.aria or found.formula or (found.why[0] if found.why else found.title)
+    return Scene(*size, f"{found.title}: {name}", spoken, whole.draw(_MARGIN, _MARGIN))
+
+
+def _lines(text: str, width: float, size: float, *, bold: bool = False) -> list[Box]:
+    room = max(int(width / text_width("0", size)), 30)
+    lines = textwrap.wrap(text, room, subsequent_indent="  ") or [""]
+    return [text_box(line, size, bold=bold, fill="#1a1d21" if bold else MUTED) for line in lines]
+
+
+def _flow(boxes: Sequence[Box], gap: float = 32) -> Box:
+    # Side by side, and below one another where the row would be wider than the picture.
+    rows: list[list[Box]] = [[]]
+    for box in boxes:
+        if rows[-1] and sum(b.width + gap for b in rows[-1]) + box.width > _WIDE:
+            rows.append([])
+        rows[-1].append(box)
+    return stacked([beside(row, gap) for row in rows if row], 16)
+
+
+# -- one table ---------------------------------------------------------------------------------------------------------
+
+
+def _board(
+    table: Table,
+    role: RoleName = "plain",
+    *,
+    focus: Collection[Cell] = (),
+    marked: Collection[Cell] = (),
+    faded: bool = False,
+    shades: Mapping[Cell, str] | None = None,
+    caption: str | None = None,
+    cell: int | None = None,
+    text: Callable[[str, str], str] | None = None,
+    holes: bool = False,
+) -> Box:
+    # A table as a grid. `text` rewrites a cell's text by its flag; `holes` draws what nothing reaches as such.
+    flags = table.flags or tuple("." * len(row) for row in table.rows)
+    at = [(r, c) for r, row in enumerate(flags) for c in range(len(row))]
+    write = text or (lambda value, flag: "" if flag == "o" and holes else value)
+    values = [[write(v, f) for v, f in zip(*pair, strict=True)] for pair in zip(table.rows, flags, strict=True)]
+    size = cell or _cell_size(values)
+    name = table.caption if caption is None else caption
+    labels = len(values) > 1 or len(values[0]) > 1
+    kinds = {letter: {(r, c) for r, c in at if flags[r][c] in letter} for letter in ("pzn", "xo")}
+    seen = kinds["xo"] if not holes else {(r, c) for r, c in at if flags[r][c] == "x"}
+    gone = kinds["xo"] - seen
+
+    def draw(x: float, y: float) -> list:  # type: ignore[type-arg]
+        return grid(
+            values, x=x, y=y, cell=size, role=role, caption=name, focus=focus, marked=marked, padding=kinds["pzn"],
+            holes=gone, faded=set(at) if faded else seen, shades=shades, labels=labels,
+        )  # fmt: skip
+
+    return Box(*grid_size(len(values), len(values[0]), cell=size, caption=name, labels=labels), draw)
+
+
+def _cell_size(values: Sequence[Sequence[str]]) -> int:
+    longest = max((len(text) for row in values for text in row), default=1)
+    columns = len(values[0])
+    least, most = (40, 76) if columns <= 7 else (32, 52) if columns <= 14 else (22, 44)
+    return min(max(least, math.ceil(longest * 7.2)), most, max(_WIDE // max(columns, 1), 18))
+
+
+def _shaded(table: Table) -> dict[Cell, str]:
+    # The greater the count, the darker; zero stays white.
+    numbers = {(r, c): _value(text) for r, row in enumerate(table.rows) for c, text in enumerate(row)}
+    high = max((abs(n) for n in numbers.values() if math.isfinite(n)), default=0) or 1
+    last = len(COUNTS) - 1
+    return {at: COUNTS[min(round(abs(n) / high * last), last)] for at, n in numbers.items() if n and math.isfinite(n)}
+
+
+def _value(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:  # a complex number
+        return math.nan
+
+
+def _tables(trace: Trace, found: Description) -> list[Box]:
+    return [_flow([_board(entry) for entry in found.tables[:_TABLES]])]
+
+
+def _listed(table: Table) -> Box:
+    # A table of words: columns one under another.
+    widths = [max(len(row[i]) for row in table.rows) for i in range(len(table.rows[0]))]
+    lines = ["  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)) for row in table.rows]
+    head = text_box(table.caption, _SIZE, bold=True)
+    return stacked([head, *(text_box(line.rstrip(), 13) for line in lines)], 4)
+
+
+# -- inserted zeros ----------------------------------------------------------------------------------------------------
+
+
+def _zeros(trace: Trace, found: Description) -> list[Box]:
+    if found.tab != "zero-insert":
+        raise GeometryError("paint, gather and filter are drawn by figure.step_scene", repair="trace.scene(step)")
+    turned = stretched(trace)
+    if found.step is not None:
+        return [dot_box(turned, turned.steps[found.step])]
+    roles: dict[str, RoleName] = {"stretched": "input", "turned": "weight", "zero-insert": "output"}
+    boxes = []
+    for name in (*roles, "unturned"):
+        tables = [entry for entry in found.tables if entry.name == name or entry.name.startswith(f"{name}-")]
+        shown = [entry for entry in tables if entry.name != "zero-insert" or name != "zero"][:4]
+        boxes.append(_flow([_board(entry, roles.get(name, "plain")) for entry in shown]))
+    return [_flow(boxes)]
+
+
+# -- the matrix --------------------------------------------------------------------------------------------------------
+
+
+def _matrix(trace: Trace, found: Description) -> list[Box]:
+    names = {entry.name: entry for entry in found.tables}
+    if "matrix" not in names:
+        return [_dots(trace, found)]
+    table = names["matrix"]
+    rows, columns = len(table.rows), len(table.rows[0])
+    cell = 40 if max(rows, columns) <= 12 else 30 if max(rows, columns) <= 25 else 24
+    values = sorted({text for row, flags in zip(table.rows, table.flags or (), strict=False)
+                     for text, flag in zip(row, flags, strict=True) if flag == "."})  # fmt: skip
+    colour = {text: PHASES[i % len(PHASES)] for i, text in enumerate(values)}
+    flags = table.flags or tuple("." * columns for _ in range(rows))
+    shades = {(r, c): colour[table.rows[r][c]] for r in range(rows) for c in range(columns)
+              if flags[r][c] == "." and table.rows[r][c] in colour}  # fmt: skip
+    marked = set() if found.step is None else {(found.step, c) for c in range(columns) if flags[found.step][c] == "."}
+    for at in marked:
+        shades.pop(at, None)
+    board = _board(table, marked=marked, shades=shades, cell=cell, caption=found.why[0].split(":")[0],
+                   text=lambda value, flag: "·" if flag == "o" else value)  # fmt: skip
+    shown = adjoint(trace) if found.tab == "transpose" else trace
+    if shown.withheld or columns > 25:
+        return [board]
+    x = Table("x", "x", tuple((text,) for text in _numbers(shown.x, columns)))
+    y = Table("y", "y", tuple((text,) for text in _numbers(shown.y, rows)))
+    focus = set() if found.step is None else {(found.step, 0)}
+    used = {(c, 0) for _, c in marked}
+    return [beside([board, _board(x, "input", marked=used, cell=cell), _board(y, "output", focus=focus, cell=cell)])]
+
+
+def _numbers(array: Array, most: int) -> list[str]:
+    return [number(value) for value in array.ravel().tolist()[:most]]
+
+
+def _dots(trace: Trace, found: Description) -> Box:
+    # A matrix too large for numbers: its first rows and columns, a dot where a weight stands.
+    from twofold.analysis.matrix import matrix
+
+    whole = matrix(trace.problem)
+    whole = whole.transposed if found.tab == "transpose" else whole
+    side = (min(whole.shape[0], 3 * CELLS), min(whole.shape[1], 3 * CELLS))
+    here = (whole.rows < side[0]) & (whole.columns < side[1])
+    cells = set(zip(whole.rows[here].tolist(), whole.columns[here].tolist(), strict=True))
+    row = -1 if found.step is None else found.step
+    size = 8
+
+    def draw(x: float, y: float) -> list:  # type: ignore[type-arg]
+        from twofold.explain.scene import FOCUS, INK, Rect
+
+        frame = Rect(x, y, side[1] * size, side[0] * size, "#ffffff", MUTED)
+        return [frame, *(Rect(x + c * size, y + r * size, size, size, FOCUS.fill if r == row else INK)
+                         for r, c in sorted(cells))]  # fmt: skip
+
+    note = f"its first {side[0]} rows and {side[1]} columns; a square is a weight"
+    return stacked([Box(side[1] * size, side[0] * size, draw), text_box(note, _NOTE, fill=MUTED)], 4)
+
+
+# -- phases ------------------------------------------------------------------------------------------------------------
+
+
+def _phases(trace: Trace, found: Description) -> list[Box]:
+    problem = trace.problem
+    known = list(parts(problem))
+    names = {entry.name: entry for entry in found.tables}
+    strides = [axis.stride for axis in problem.geometry.axes]
+    boxes = []
+    for index in range(min(len(known), derived.SHOWN_PHASES)):
+        colour = PHASES[index % len(PHASES)]
+        quiet = found.step not in (None, index)
+        tables = [(name, entry) for name, entry in names.items() if name in _first_of(index)]
+        shown = []
+        for name, entry in tables:
+            shades = {} if quiet else {(r, c): colour for r, row in enumerate(entry.rows) for c in range(len(row))}
+            shown.append(_board(entry, "weight" if name.startswith("kernel") else "output", faded=quiet, shades=shades))
+        boxes.append(shown)
+    height = max((column[0].height for column in boxes), default=0)  # the outputs stand in one line
+    columns = [stacked([replace(column[0], height=height), *column[1:]], 10) for column in boxes]
+    whole = _interleaved(trace, found, known, strides)
+    return [_flow(columns), *([whole] if whole else [])]
+
+
+def _first_of(index: int) -> set[str]:
+    return {f"kernel-{index}", f"phase-{index}", f"kernel-{index}-0", f"phase-{index}-0"}
+
+
+def _interleaved(trace: Trace, found: Description, known: Sequence[object], strides: Sequence[int]) -> Box | None:
+    # The whole fine side with its phases in their colours.
+    problem = trace.problem
+    if problem.rank > 2 or max(problem.fine_size) > CELLS or len(known) == 1:
+        return None
+    transposed = problem.op == "conv_transpose"
+    if transposed and trace.withheld:
+        return None
+    array = trace.y.reshape(problem.result_shape) if transposed else trace.x.reshape(trace.in_shape)
+    plane = array[0, 0].reshape(1, -1) if problem.rank == 1 else array[0, 0]
+    steps = ([1] if problem.rank == 1 else []) + list(strides)
+    shades = {}
+    for r, c in np.ndindex(*plane.shape):
+        index = (r % steps[0]) * steps[1] + c % steps[1]
+        if found.step in (None, index):
+            shades[r, c] = PHASES[index % len(PHASES)]
+    from twofold.explain.description import table
+
+    name = "interleaved: the output" if transposed else "the input, its phases coloured"
+    return _board(
+        table("whole", name, plane), "output" if transposed else "input", faded=found.step is not None, shades=shades
+    )
+
+
+# -- overlap and sizes -------------------------------------------------------------------------------------------------
+
+
+def _overlap(trace: Trace, found: Description) -> list[Box]:
+    boxes = [_board(entry, shades=_shaded(entry), holes=True) for entry in found.tables[:_TABLES]]
+    return [_flow(boxes)]
+
+
+def _sizes(trace: Trace, found: Description) -> list[Box]:
+    code = [
+        stacked([text_box(name, _SIZE, bold=True), *(text_box(part, 12) for line in text.split("\n")
+                for part in textwrap.wrap(line, 150, subsequent_indent="    "))], 3)
+        for name, text in (found.code or {}).items()
+    ]  # fmt: skip
+    return [_flow([_listed(entry) for entry in found.tables]), *code]
+
+
+# -- fields ------------------------------------------------------------------------------------------------------------
+
+
+def _field(trace: Trace, found: Description, chain: Chain) -> list[Box]:
+    receptive = found.tab == "receptive"
+    size = chain.layers[-1].out_size if receptive else chain.layers[0].in_size
+    cell = middle(size) if found.step is None else tuple(int(i) for i in np.unravel_index(found.step, size))
+    walk = sees if receptive else reaches
+    levels = [walk(chain, axis, [at]) for axis, at in enumerate(cell)]
+    sizes = [chain.layers[0].in_size, *(layer.out_size for layer in chain.layers)]
+    across = [min(shape[-1], CELLS) for shape in sizes]
+    cell_ = min(max(int((_WIDE - 100) / (max(across) if chain.rank == 1 else sum(across))), 12), 28)
+    boxes = []
+    for index, shape in enumerate(sizes):
+        sets = [axis[index] for axis in levels]
+        name = found["levels"].rows[index][0]
+        boxes.append(_level(name, shape, sets, "input" if index == 0 else "output", cell_))
+    return boxes if chain.rank == 1 else [_flow(boxes)]
+
+
+def _level(name: str, shape: Sequence[int], sets: Sequence[tuple[int, ...]], role: RoleName, cell: int) -> Box:
+    # The last two axes, cut to what is near the set; one axis is a row.
+    (rows, across), (down, along) = ((1, *shape), ((0,), *sets)) if len(shape) == 1 else (shape[-2:], sets[-2:])
+    first, stop = zip(_near(rows, down), _near(across, along), strict=True)
+    height, width = stop[0] - first[0], stop[1] - first[1]
+    labels = cell >= 16
+    values = [[""] * width for _ in range(height)]
+    marked = {(r - first[0], c - first[1]) for r in down for c in along}
+    one = len(marked) == 1
+
+    def draw(x: float, y: float) -> list:  # type: ignore[type-arg]
+        return grid(values, x=x, y=y, cell=cell, role=role, caption=name, first=first, labels=labels,
+                    focus=marked if one else (), marked=() if one else marked)  # fmt: skip
+
+    return Box(*grid_size(height, width, cell=cell, caption=name, labels=labels, first=first), draw)
+
+
+def _near(size: int, cells: tuple[int, ...]) -> tuple[int, int]:
+    if size <= CELLS:
+        return 0, max(size, 1)
+    centre = (cells[0] + cells[-1]) // 2 if cells else 0
+    start = min(max(centre - CELLS // 2, 0), size - CELLS)
+    return start, start + CELLS
+
+
+# -- gradients ---------------------------------------------------------------------------------------------------------
+
+
+def _gradient(trace: Trace, found: Description) -> list[Box]:
+    if found.tab == "input" and found.step is not None:
+        other = adjoint(trace, np.ones(trace.problem.result_shape, dtype=np.int64))
+        return [dot_box(other, other.gathered[found.step])]
+    tables = list(found.tables[:_TABLES])
+    if found.step is None or not tables:
+        return [_flow([_board(entry, "output") for entry in tables])]
+    step = derived.gradient_steps(trace, found.tab)[found.step]
+    return [_flow([*_read(trace, step.reads), *_focused(tables, step.focus.cells[0], trace)])]
+
+
+def _read(trace: Trace, reads: Sequence[object]) -> list[Box]:
+    from twofold.explain.description import planes
+
+    boxes = []
+    sides = (("input", "input", trace.x.reshape(trace.in_shape)),
+             ("dL/dy", "output", np.ones(trace.problem.result_shape, dtype=np.int64)))  # fmt: skip
+    for (name, role, array), cells in zip(sides, reads, strict=True):
+        shown, _ = planes(name, name, array)
+        lead = array.shape[: max(2, array.ndim - 2)]
+        for index, place in enumerate(np.ndindex(*lead)):
+            if index < len(shown):
+                here = [c for c in cells.cells if c[: len(place)] == place]  # type: ignore[attr-defined]
+                marked = {(c[-2], c[-1]) if array.ndim > 3 else (0, c[-1]) for c in here}
+                boxes.append(_board(shown[index], role, marked=marked))  # type: ignore[arg-type]
+    return boxes[:_TABLES]
+
+
+def _focused(tables: Sequence[Table], cell: tuple[int, ...], trace: Trace) -> list[Box]:
+    shape = trace.problem.weight_shape
+    lead = shape[: max(2, len(shape) - 2)]
+    boxes = []
+    for table, place in zip(tables, np.ndindex(*lead), strict=False):
+        here = cell[: len(place)] == place
+        at = (cell[-2], cell[-1]) if len(shape) > 3 else (0, cell[-1])
+        boxes.append(_board(table, "weight", focus={at} if here else ()))
+    return boxes

@@ -1,0 +1,183 @@
+"""What the page looks like, to everybody: contrast and names by axe, no overflow, nothing loaded, the wheel."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from conftest import without
+
+ROOT = Path(__file__).parents[2]
+AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
+FINDINGS = "axe.run().then(found => found.violations.map(v => [v.id, v.nodes.map(n => n.html + n.failureSummary)]))"
+VIEWS = ("filter", "transposed", "matrix", "phases", "overlap", "sizes", "field", "image", "gradient")
+C = {"problem": "conv_transpose i2x2 k3x3 s2 p1 op1", "x": [[1, 2], [3, 4]]}
+A = {"problem": "conv i5x5 k3x3 s2 p1"}
+
+
+def state(view):
+    return {**(C if view in ("transposed", "phases", "overlap") else A), "view": view}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_axe_finds_nothing(visit, view, scheme):
+    if not AXE.exists():
+        without("axe-core (make page)")
+    page = visit({**state(view), "pin": ["output", 1]}, color_scheme=scheme, reduced_motion="reduce")
+    page.page.wait_for_timeout(300)
+    page.page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.page.evaluate(
+        "axe.run().then(found => found.violations.map(v => [v.id, v.nodes.map(n => n.html + n.failureSummary)]))"
+    )
+    assert found == []
+
+
+@pytest.mark.parametrize("tab", ["gather", "zero-insert"])
+def test_axe_finds_nothing_in_the_tabs_the_tour_and_the_help(visit, tab):
+    if not AXE.exists():
+        without("axe-core (make page)")
+    page = visit({**C, "view": "transposed", "tab": tab, "noflip": True, "tour": 3}, reduced_motion="reduce")
+    page("param-stride").fill("0")
+    page.page.evaluate(AXE.read_text(encoding="utf-8"))
+    assert page.page.evaluate(FINDINGS) == []
+    page("help").click()
+    page.page.locator("dialog").wait_for()
+    assert page.page.evaluate(FINDINGS) == []
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280, 3840])
+@pytest.mark.parametrize("view", VIEWS)
+def test_nothing_runs_over_the_edge(visit, view, width):
+    page = visit(state(view), viewport={"width": width, "height": 800})
+    page.page.wait_for_timeout(150)
+    assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_phone_reaches_everything_by_touch(visit):
+    page = visit(C, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    page.cell("output", 1, 1).tap()
+    assert page.formula.endswith("= 36")
+    page("settings").tap()
+    page("param-stride").fill("3")
+    assert " s3x3 " in page.hash["problem"]
+    page("view-sizes").tap()
+    assert page("size").is_visible()
+
+
+def test_forced_colours_keep_the_outlines(visit):
+    page = visit({**A, "pin": ["output", 0]}, forced_colors="active")
+    outline = page.cell("output", 0, 0).evaluate("cell => getComputedStyle(cell).outlineStyle")
+    assert outline == "solid"
+
+
+def test_a_screen_shot_is_what_it_was(visit):
+    """Two visits give the same pixels but for a few: nothing on the page depends on chance or on time."""
+    from PIL import Image, ImageChops
+
+    shots = []
+    for _ in range(2):
+        page = visit({**C, "view": "transposed", "step": 1}, reduced_motion="reduce")
+        page.page.wait_for_timeout(200)
+        shots.append(Image.open(io.BytesIO(page.page.screenshot())).convert("RGB"))
+    difference = ImageChops.difference(*shots).convert("L").point(lambda value: 255 if value > 16 else 0)
+    assert difference.histogram()[255] < 0.001 * shots[0].width * shots[0].height
+
+
+def test_the_picture_shows_the_roles(visit):
+    """Input, output and focus have their colours where they should be."""
+    page = visit({"problem": "conv i3x3 k2x2", "pin": ["output", 0]}, reduced_motion="reduce")
+    colour = "cell => getComputedStyle(cell).backgroundColor"
+    page.page.wait_for_timeout(200)
+    assert page.cell("input", 0, 0).evaluate(colour) == "rgb(86, 180, 233)"
+    assert page.cell("output", 0, 0).evaluate(colour) == "rgb(230, 159, 0)"
+
+
+def test_an_image_goes_through_and_a_pixel_opens_with_its_numbers(visit, tmp_path):
+    from PIL import Image
+
+    page = visit({"problem": "conv i16x16 k3x3", "view": "image"})
+    page("decoder-k4").wait_for()
+    page("image-constant").click()
+    readout = page("image-readout")
+    sobel = page.page.locator("figure", has_text="sobel-x").locator("button.map")
+    sobel.hover(position={"x": 64, "y": 64})
+    assert readout.text_content().startswith("sobel-x, row 3")
+    assert readout.text_content().endswith(": 0")
+    path = tmp_path / "mine.png"
+    Image.new("L", (80, 80), 10).save(path)
+    page("image-file").set_input_files(path)
+    blur = page.page.locator("figure", has_text="blur").locator("button.map")
+    blur.hover(position={"x": 64, "y": 64})
+    page.page.wait_for_timeout(200)
+    blur.hover(position={"x": 60, "y": 64})
+    assert readout.text_content().endswith(": 160")
+    shown = page("decoder-k3").locator("button.map").first
+    shown.scroll_into_view_if_needed()
+    shown.hover(position={"x": 40, "y": 40})
+    value = readout.text_content().split(": ")[-1]
+    shown.click(position={"x": 40, "y": 40})
+    page.page.mouse.move(2, 2)
+    assert page.hash["problem"].startswith("conv_transpose ci6")
+    assert page.formula.endswith(f"sum {value}")
+
+
+def test_a_file_that_is_no_picture_is_refused(visit, tmp_path):
+    page = visit({"problem": "conv i16x16 k3x3", "view": "image"})
+    path = tmp_path / "x.png"
+    path.write_text("no picture")
+    page("image-file").set_input_files(path)
+    page.page.locator(".complaint").wait_for()
+
+
+def test_the_policy_lets_nothing_in(visit):
+    page = visit(A, quiet=False)
+    refused = page.page.evaluate("""async () => {
+        const refused = [];
+        document.addEventListener("securitypolicyviolation", event => refused.push(event.effectiveDirective));
+        await fetch("https://twofold.invalid/").catch(() => {});
+        const image = new Image();
+        image.src = "https://twofold.invalid/x.png";
+        await image.decode().catch(() => {});
+        const script = document.createElement("script");
+        script.textContent = "window.sneaked = true";
+        document.body.append(script);
+        await new Promise(done => setTimeout(done, 50));
+        return [refused.sort(), window.sneaked === undefined];
+    }""")
+    assert refused == [["connect-src", "img-src", "script-src-elem"], True]
+
+
+def test_the_page_of_the_installed_wheel(visit, tmp_path):
+    wheel = tmp_path / "wheel"
+    built = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", wheel, ROOT],
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    if built.returncode and "hatchling" in built.stderr:
+        without("hatchling (pip install hatchling)")
+    assert built.returncode == 0, built.stderr
+    (path,) = wheel.glob("*.whl")
+    installed = tmp_path / "installed"
+    zipfile.ZipFile(path).extractall(installed)
+    script = "import sys; from twofold.explain.page import html; sys.stdout.write(html({'problem': 'conv i3x3 k2x2'}))"
+    page_path = tmp_path / "page.html"
+    environment = {"PYTHONPATH": str(installed), "PYTHONIOENCODING": "utf-8"}
+    with page_path.open("w") as out:
+        subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, env=environment, stdout=out)
+    page = visit(url=page_path.as_uri())
+    assert page.rows("output") == "37 47 / 67 77"
+
+
+def test_the_page_keeps_within_its_size():
+    import gzip
+
+    page = (ROOT / "src" / "twofold" / "explain" / "page.html").read_text(encoding="utf-8")
+    assert len(page.encode()) <= 250_000
+    start = page.rindex("<script>") + len("<script>")
+    assert len(gzip.compress(page[start : page.index("</script>", start)].encode())) <= 60_000

@@ -1,0 +1,182 @@
+// Sizes forwards and backwards: the sum, the solver, the conventions, and the layer as code.
+
+import type { JSX } from "preact";
+import { useMemo, useState } from "preact/hooks";
+import { conventions, inputsOf, kindOf, solutionName, solve } from "../engine/analysis";
+import { axisName, coarseSize, smallestFine } from "../engine/axis";
+import { sentence } from "../engine/errors";
+import { inSize, outSize, sums } from "../engine/problem";
+import { codeOf } from "../engine/code";
+import { say, t } from "../texts";
+import { useStore } from "../ui/context";
+
+export function Sizes(): JSX.Element {
+  const { problem } = useStore().trace.value;
+  const axis = problem.axes.at(-1)!;
+  const [fine, coarse] = [problem.fineSize.at(-1)!, problem.coarseSize.at(-1)!];
+  const rank = problem.axes.length;
+  const lines = sums(problem);
+  const layer = `k${axis.kernel} s${axis.stride} p${axis.before === axis.after ? axis.before : `${axis.before}:${axis.after}`}` +
+    (axis.dilation > 1 ? ` d${axis.dilation}` : "");
+  const canReverse = fine >= 1 && fine + axis.before + axis.after >= 1;
+  return (
+    <>
+      <div class="sums">
+        {lines.map((line, i) => <p class="mono big" key={i}>{rank > 1 ? <b>{axisName(i, rank)}: </b> : null}{line}</p>)}
+        <p class="note">{t("sizes.reads", { from: inSize(problem).join("×"), to: outSize(problem).join("×") })}</p>
+      </div>
+      {canReverse && <RoundTrip />}
+      {canReverse && coarse > 0 && <Inputs axis={axis} coarse={coarse} layer={layer} />}
+      <Solver coarse={Math.min(coarse, fine)} fine={Math.max(coarse, fine)} />
+      {problem.op === "conv" && fine > 0 && <Conventions />}
+      <Code />
+    </>
+  );
+}
+
+// There and back: what the same layer transposed makes of the output.
+function RoundTrip(): JSX.Element | null {
+  const store = useStore();
+  const { problem } = store.trace.value;
+  const axis = problem.axes.at(-1)!;
+  const fine = problem.fineSize.at(-1)!;
+  let coarse: number;
+  try {
+    coarse = coarseSize(axis, fine);
+  } catch {
+    return null;
+  }
+  const smallest = smallestFine(axis, coarse);
+  const padding = fine - smallest;
+  return (
+    <p class="round-trip" data-testid="round-trip">
+      <span class="mono">{fine} → conv → {coarse} → conv_transpose → {smallest}</span><br />
+      {padding ? say("sizes.back", { coarse, smallest, padding, fine }) : say("sizes.back.exact", { coarse, fine })}
+    </p>
+  );
+}
+
+function Inputs({ axis, coarse, layer }: { axis: Parameters<typeof inputsOf>[0]; coarse: number; layer: string }): JSX.Element | null {
+  if (axis.stride > 64) return null;
+  let found: [number, number][];
+  try {
+    found = inputsOf(axis, coarse);
+  } catch {
+    return null;
+  }
+  if (!found.length) return null;
+  const inputs = found.map(([size]) => String(size));
+  const text = inputs.length > 1 ? inputs.slice(0, -1).join(", ") + say("sizes.and") + inputs.at(-1)! : inputs[0]!;
+  const paddings = found.map(([size, padding]) => say("sizes.inputs.entry", { padding, size })).join(", ");
+  return <p data-testid="inputs">{say("sizes.inputs", { count: found.length, coarse, layer, inputs: text, paddings })}</p>;
+}
+
+function Solver({ coarse, fine }: { coarse: number; fine: number }): JSX.Element {
+  const store = useStore();
+  const link = store.link.value;
+  const [from, setFrom] = useState<string | null>(null);
+  const [to, setTo] = useState<string | null>(null);
+  const [all, setAll] = useState(false);
+  const a = from ?? String(link.coarse ?? Math.max(coarse, 1));
+  const b = to ?? String(link.fine ?? Math.max(fine, 1));
+  const found = useMemo(() => {
+    try {
+      return solve(whole(a, "coarse"), whole(b, "fine"));
+    } catch (error) {
+      return sentence(error);
+    }
+  }, [a, b]);
+  const keep = (name: "coarse" | "fine", text: string): void => {
+    (name === "coarse" ? setFrom : setTo)(text);
+    if (/^\d{1,9}$/.test(text)) store.change({ [name]: Number(text) });
+  };
+  const shown = Array.isArray(found) ? found.slice(0, all ? 200 : 12) : [];
+  return (
+    <section class="solver">
+      <h3>{t("sizes.solver")}</h3>
+      <div class="row">
+        <label class="param inline"><span>{t("sizes.coarse")}</span><input value={a} inputMode="numeric" data-testid="solve-coarse" onInput={(event) => keep("coarse", event.currentTarget.value)} /></label>
+        <span aria-hidden="true">→</span>
+        <label class="param inline"><span>{t("sizes.fine")}</span><input value={b} inputMode="numeric" data-testid="solve-fine" onInput={(event) => keep("fine", event.currentTarget.value)} /></label>
+      </div>
+      {typeof found === "string" ? <p class="complaint" role="alert" data-testid="error">{found}</p> :
+        found.length === 0 ? <p class="note">{say("sizes.none", { kernels: 12, coarse: a, fine: b })}</p> : (
+          <table class="solutions" data-testid="solutions">
+            <caption>{say("sizes.solutions", { coarse: a || "?", fine: b || "?" })}</caption>
+            <thead><tr><th scope="col">{t("sizes.layer")}</th><th scope="col">coarse → fine</th><th scope="col">{t("sizes.overlap")}</th><th scope="col"><span class="unseen">{t("sizes.use")}</span></th></tr></thead>
+            <tbody>
+              {shown.map((solution) => {
+                const kind = kindOf([solution.axis]);
+                const name = solutionName(solution);
+                return (
+                  <tr key={`${name} ${solution.fine}`} data-testid="solution">
+                    <td class="mono">{name}</td><td class="mono">{solution.coarse} → {solution.fine}</td>
+                    <td><span class={`badge verdict-${kind}`}>{say(`sizes.kind.${kind}`)}</span></td>
+                    <td><button type="button" class="chip" onClick={() => store.setProblem(`conv_transpose i${solution.coarse} ${name}`, "view")}
+                      aria-label={t("sizes.open.label", { name })}>{t("sizes.open")}</button></td>
+                  </tr>
+                );
+              })}
+            </tbody>
+          </table>
+        )}
+      {Array.isArray(found) && found.length > shown.length && (
+        <button type="button" class="chip" onClick={() => setAll(true)}>{t("sizes.all", { count: found.length })}</button>
+      )}
+    </section>
+  );
+}
+
+function whole(text: string, name: string): number | null {
+  if (text.trim() === "") return null;
+  if (!/^\d{1,9}$/.test(text.trim())) throw new Error(t("param.whole", { name, text: text.slice(0, 20) }));
+  return Number(text);
+}
+
+function Conventions(): JSX.Element {
+  const { problem } = useStore().trace.value;
+  const axis = problem.axes.at(-1)!;
+  const fine = problem.fineSize.at(-1)!;
+  const found = conventions(axis, fine);
+  const [first, second] = [found[0]!, found[1]!];
+  const shift = Math.abs(first.before - second.before);
+  return (
+    <section>
+      <h3>{say("sizes.conventions", { fine })}</h3>
+      <table class="solutions" data-testid="conventions">
+        <thead><tr><th scope="col">{t("sizes.convention")}</th><th scope="col">{t("sizes.pads")}</th><th scope="col">{t("sizes.output")}</th></tr></thead>
+        <tbody>{found.map((one) => <tr key={one.name}><td>{one.name}</td><td class="mono">({one.before}, {one.after})</td><td class="mono">{one.coarse}</td></tr>)}</tbody>
+      </table>
+      {shift > 0 && <p class="note">{say("sizes.shift", {
+        count: shift, first: first.name, second: second.name, a: first.before, b: first.after, c: second.before, d: second.after, cells: shift,
+      })}</p>}
+    </section>
+  );
+}
+
+function Code(): JSX.Element {
+  const { problem } = useStore().trace.value;
+  const made = useMemo(() => codeOf(problem), [problem]);
+  const [name, setName] = useState("PyTorch");
+  const [said, setSaid] = useState("");
+  const code = made[name]!;
+  const copy = async (): Promise<void> => {
+    try {
+      await navigator.clipboard.writeText(code);
+      setSaid(t("head.copied"));
+    } catch {
+      setSaid(t("head.uncopied"));
+    }
+    setTimeout(() => setSaid(""), 2500);
+  };
+  return (
+    <section class="code">
+      <h3>{t("sizes.code")}</h3>
+      <div class="tabs small" role="group" aria-label={t("sizes.code")}>
+        {Object.keys(made).map((one) => <button type="button" key={one} aria-pressed={one === name} data-testid={`code-${one}`} onClick={() => setName(one)}>{one}</button>)}
+      </div>
+      <pre tabIndex={0} data-testid="code"><code>{code}</code></pre>
+      <button type="button" class="chip" onClick={() => void copy()}><span aria-live="polite">{said || t("sizes.copy")}</span></button>
+    </section>
+  );
+}
