@@ -18,7 +18,9 @@ from twofold.engine.records import ENTRY, NOW, Record
 from twofold.engine.toom import Matrix, toom
 from twofold.engine.weights import PACKING, PIECE
 
-__all__ = ["PASS", "Pass", "Shape", "WeightTransform"]
+__all__ = ["MISSING", "PASS", "Pass", "Shape", "WeightTransform"]
+
+MISSING = 1 << 62  # the offset of a tap that a plane does not have
 
 # Three loops, each with its turns and the bytes between neighbours on both sides; bytes between the cells of a tile on
 # both sides; and the fields of NOW at which both begin. The innermost loop is over vectors.
@@ -93,7 +95,9 @@ def product(f: Function, matrix: Matrix, cells: Sequence[Value]) -> list[Value]:
         if i in found:
             continue
         size = [abs(x) for x in row]
-        twin = next((k for k in range(i + 1, len(matrix)) if k not in found and [abs(x) for x in matrix[k]] == size), None)
+        twin = next(
+            (k for k in range(i + 1, len(matrix)) if k not in found and [abs(x) for x in matrix[k]] == size), None
+        )
         if twin is None or sum(x != 0 for x in row) < 2:
             found[i] = _sum(f, row, cells)
             continue
@@ -106,7 +110,9 @@ def product(f: Function, matrix: Matrix, cells: Sequence[Value]) -> list[Value]:
 
 def _sum(f: Function, row: Sequence[Fraction], cells: Sequence[Value]) -> Value:
     # Begins with a term that needs no product, if there is one.
-    terms = sorted(((x, cell) for x, cell in zip(row, cells, strict=True) if x), key=lambda t: (t[0] != 1, abs(t[0]) != 1))
+    terms = sorted(
+        ((x, cell) for x, cell in zip(row, cells, strict=True) if x), key=lambda t: (t[0] != 1, abs(t[0]) != 1)
+    )
     if not terms:
         return f.zero(cells[0].type)
     (first, total), *others = terms
@@ -139,6 +145,12 @@ class Shape:
         return f"{self.planes}p" + "x".join(f"{m}.{r}" for m, r in self.axes)
 
     @property
+    def words(self) -> str:
+        """It, as it is written: F(2x2, 3x3)."""
+        axes = [(m, r) for m, r in self.axes if m + r > 2] or [(1, 1)]
+        return f"F({'x'.join(str(m) for m, _ in axes)}, {'x'.join(str(r) for _, r in axes)})"
+
+    @property
     def points(self) -> int:
         """Multiplications of a tile, for each pair of channels and plane."""
         return math.prod(m + r - 1 for m, r in self.axes)
@@ -149,7 +161,7 @@ class WeightTransform:
     """The transform of weights: `void f(packing)`, which may be called on any number of threads at once.
 
     A piece is a block of outputs of one phase: [point][block of input channels][plane][channel][V * lanes]. Its `count`
-    is the number of its shape; its taps are [plane][tap of each axis], -1 where there is none.
+    is the number of its shape; its taps are [plane][tap of each axis], their offsets in the weight.
     """
 
     source: str
@@ -199,9 +211,11 @@ class WeightTransform:
                     cells = []
                     for tap in range(count):
                         offset = f.load("i64", taps + (plane * count + tap) * 8)
-                        there = f.compare("sge", offset, 0)
-                        valid = f.let(mask.type, f"select i1 {there.text}, {mask.type} {mask.text}, {mask.type} zeroinitializer")
-                        x = f.gather(kind, from_ + f.most(offset, f.constant(0)), between, valid)
+                        there = f.compare("ne", offset, MISSING)
+                        valid = f.let(
+                            mask.type, f"select i1 {there.text}, {mask.type} {mask.text}, {mask.type} zeroinitializer"
+                        )
+                        x = f.gather(kind, from_ + f.select(there, offset, 0), between, valid)
                         cells.append(f.convert(x, self.scalar))
                     at = to + held * row * plane
                     for i, x in enumerate(_all_axes(f, shape, cells)):
