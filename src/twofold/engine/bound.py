@@ -71,9 +71,8 @@ class Bound:
         self.codes = [code_of(kernel, machine) for kernel in plan.kernels]
         self.driver = code_of(_Driver(), machine)
         self.work = self.driver.address(driver.NAME)
-        packer = plan.packer or WeightPacker(layer.source, layer.scalar, plan.fetch)
-        if plan.stored == "bfloat":
-            packer = PairWeights()
+        packer: Any = plan.packer or WeightPacker(layer.source, layer.scalar, plan.fetch)
+        packer = PairWeights() if plan.stored == "bfloat" else packer
         self.weights_code = code_of(packer, machine)
         self.pack_work = self.weights_code.address(packer.name)
         self.pack_threads = count if plan.weight_bytes > _SHARED else 1
@@ -128,12 +127,16 @@ class Bound:
         """The choices made for this layer."""
         plan, layer = self.schedule, self.layer
         names = ", ".join(kernel.name for kernel in plan.kernels)
+        order = "blocks of {} input channels, then taps, then channels: one order"
+        if plan.packer is not None:
+            shapes = " and ".join(shape.words for shape in plan.packer.shapes)
+            order = f"{shapes}: blocks of {{}} input channels, then planes, then channels"
         jobs = f"{plan.fixed['count']} jobs for {self.threads} thread{'s' * (self.threads > 1)}"
         return [
             f"kernels {names}",
             f"{jobs}, each with a patch of {plan.patch_bytes:,} bytes and rows of {plan.rows_bytes:,}; "
             f"packed weights of {plan.weight_bytes:,} bytes",
-            f"sums in {layer.scalar}, blocks of {plan.block} input channels, then taps, then channels: one order",
+            f"sums in {layer.scalar}, {order.format(plan.block)}",
         ]
 
     @property

@@ -214,10 +214,10 @@ class Function:
         align = align or _alignment(value.type)
         self.do(f"store {value.type} {value.text}, ptr {pointer.text}, align {align}{hint}")
 
-    def prefetch(self, pointer: Value) -> None:
-        """Ask for the cache line of an address, which need not exist."""
+    def prefetch(self, pointer: Value, locality: int = 3) -> None:
+        """Ask for the cache line of an address, which need not exist: 3 for the first cache, 2 for the second."""
         self.module.declare("llvm.prefetch.p0", "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)")
-        self.do(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 0, i32 3, i32 1)")
+        self.do(f"call void @llvm.prefetch.p0(ptr {pointer.text}, i32 0, i32 {locality}, i32 1)")
 
     def stack(self, bytes_: int) -> Value:
         """Return memory of this function's own, 64-byte aligned."""

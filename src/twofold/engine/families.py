@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from twofold.accuracies import allows
-from twofold.engine import depthwise, planar_schedule, pointwise, schedule, single, tables
+from twofold.engine import depthwise, planar_schedule, pointwise, schedule, single, tables, winograd
 from twofold.engine.emit import BYTES
 from twofold.engine.machine import Machine
+from twofold.engine.patch import Packer
 from twofold.engine.schedule import Layer, Schedule
 
 __all__ = ["FAMILIES", "Family", "available", "choose", "named"]
@@ -39,6 +41,23 @@ def _reads_patch(layer: Layer, strides: Strides) -> str:
     if strides[1] == item and not single:
         return "pixels"
     return "squares" if strides[4] * layer.sides[2].step_in == item else "cells"
+
+
+def _winograd(most: int) -> Family:
+    def reads(layer: Layer, strides: Strides) -> Packer:
+        return Packer(_reads_patch(layer, strides), winograd.BLOCK, layer.source, layer.scalar, clears=True)
+
+    return Family(
+        f"winograd F({most})",
+        f"tiles of up to {most} outputs along each axis, transformed so that they take fewer multiplications",
+        functools.partial(winograd.schedule, most=most),
+        functools.partial(winograd.fits, most=most),
+        functools.partial(winograd.cost, most=most),
+        reads,
+        direct=False,
+        error=functools.partial(winograd.error, most=most),
+        relative=functools.partial(winograd.relative, most=most),
+    )
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -84,6 +103,7 @@ FAMILIES: tuple[Family, ...] = (
         lambda layer, machine: 0.5 * tables.cost_of_tiles(layer, machine),
         _reads_patch,
     ),
+    *(_winograd(most) for most in winograd.SIZES),
 )
 
 

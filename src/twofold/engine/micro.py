@@ -82,7 +82,7 @@ def _emit(tile: Tile, module: Module) -> None:
     taps = ENTRY.get(f, f.entry, "taps", "ptr")
     count = ENTRY.get(f, f.entry, "count")
     sums = [f.zero(kind)] * (tile.rows * tile.pixels * tile.vectors)
-    apart = _Apart(row)
+    apart = _Apart(row, ahead=None if tile.biased else ENTRY.get(f, f.entry, "step"))
     if tile.in_place:
         one = ENTRY.get(f, f.entry, "step")
         apart = _Apart(row, one, f.hide(one * 3))
@@ -131,6 +131,7 @@ class _Apart:
     row: Value
     one: Value | None = None  # of neighbours in a row, where they are read in place
     three: Value | None = None
+    ahead: Value | None = None  # bytes at which weights are asked for, if not a constant
 
     def starts(self, f: Function, tile: Tile, here: Value) -> list[Value]:
         """Return the addresses that the loop over channels carries."""
@@ -160,8 +161,9 @@ def _products(
     pixel = tile.block * BYTES[tile.scalar]
     weights = [f.load(kind, there + v * width, width) for v in range(tile.vectors)]
     if not tile.depthwise:
+        ahead = f.constant(_AHEAD) if apart.ahead is None else apart.ahead
         for v in range(tile.vectors):
-            f.prefetch(there + (_AHEAD + v * width))
+            f.prefetch(there + ahead + v * width, 3 if apart.ahead is None else 2)
     sums = list(sums)
     for r in range(tile.rows):
         line = starts[0] if r == 0 or tile.in_place else starts[0] + apart.row * r

@@ -115,7 +115,9 @@ def cost_of_tiles(layer: Layer, machine: Machine, copies: bool = True) -> float:
         return blocks * (products(layer) + 16.0 * cells_in + (12.0 if spread else 4.0) * cells_out)
     vectors = -(-layer.outputs // lanes) * layer.groups
     copied = layer.groups * layer.inputs * cells_in * BYTES[layer.scalar] / 8 if copies else 0.0
-    return vectors * (products(layer) * layer.inputs / 1.3 + 6.0 * cells_out) + copied
+    weights = math.prod(layer.kernel) * layer.groups * layer.inputs * layer.outputs * BYTES[layer.scalar]
+    read = 0.45 * weights if weights > 2 * machine.l2 else 0.0  # from beyond the second cache
+    return vectors * (products(layer) * layer.inputs / 1.3 + 6.0 * cells_out) + copied + read
 
 
 class Heads:

@@ -9,8 +9,8 @@ Its transpose is the sum over windows that layers are (Winograd 1980). With V_k 
 
 up to a factor for each row of B and G, chosen such that B has whole numbers. All of it exact, in fractions.
 
-The points decide the error. 0, 1, -1 and infinity have transforms that are exact in binary; a fifth brings a factor 3
-into some row, whatever it is. Further points are those of least error found by Barabasz, Anderson, Soodhalter and Gregg,
+The points decide the error. 0, 1, -1 and infinity have transforms that are exact in binary; a fifth brings a factor
+3 into some row, whatever it is. Further points are those of least error found by Barabasz, Anderson, Soodhalter and Gregg,
 "Error analysis and improving the accuracy of Winograd convolution", 2018 (arXiv:1803.10986), small and in pairs p, -1/p
 or p, -p, checked against their rivals by the measures below (tests/engine).
 """
@@ -53,7 +53,7 @@ class Toom:
 
     @property
     def worst(self) -> float:
-        """Sums of magnitudes through the transforms, over those of the plain sum, where all inputs are equally large."""
+        """Sums of magnitudes through the transforms over those of the plain sum, where all inputs are equally large."""
         return max(self._through(row, 1) for row in self.output) / self.r
 
     @property

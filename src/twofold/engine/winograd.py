@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,17 +26,19 @@ from twofold.engine.lower import Line, Side
 from twofold.engine.machine import Machine
 from twofold.engine.micro import Tile
 from twofold.engine.pairs import has_amx
-from twofold.engine.records import NOW
+from twofold.engine.records import ENTRY, NOW
 from twofold.engine.schedule import Lanes, Layer, Planner, Schedule, Table
 from twofold.engine.store import Store
 from twofold.engine.toom import Toom, toom
-from twofold.engine.winograd_code import PASS, Pass, Shape, WeightTransform
+from twofold.engine.winograd_code import MISSING, PASS, Pass, Shape, WeightTransform
 
-__all__ = ["SIZES", "Cut", "cost", "cuts_of", "error", "fits", "relative", "schedule"]
+__all__ = ["BLOCK", "SIZES", "Cut", "cost", "cuts_of", "error", "fits", "relative", "schedule"]
 
 SIZES = (2, 3, 4, 6)  # the largest m of each family
+BLOCK = 16  # input channels of a pixel of the patch
 _MOST_TAPS, _MOST_POINTS = 5, 8
 _LEAST = 8  # input channels: a vector of fewer would be transformed for nothing
+_MOST_BYTES = 24 << 20  # of what a job has at hand where the weights are read from far away
 _ALIKE = 3  # a large tile must save so many percent more than a smaller one
 
 
@@ -174,14 +176,22 @@ def relative(layer: Layer, most: int) -> float:
 
 def cost(layer: Layer, machine: Machine, most: int) -> float:
     """Return about how many cycles of one core it takes, in the coin of `tables.cost_of_tiles`."""
+    # Measured on a Xeon with AVX-512, for vectors: a point of a tile costs 10 to 13 in the transform of the input and two
+    # less in that of the results, a cell 26 in the patch and 16 in the store; weights, what no cache holds of them.
     lanes = machine.vector_bytes // BYTES[layer.scalar]
     outs, ins = -(-layer.outputs // lanes), -(-layer.inputs // lanes)
     points = _products(layer, most) * layer.batch * layer.groups
+    planes = math.prod(len(side.residues) for side in layer.sides)
     cells_in = math.prod(side.in_size for side in layer.sides) * layer.batch * layer.groups
     cells_out = math.prod(side.out_size for side in layer.sides) * layer.batch * layer.groups
-    sums = points * layer.inputs * outs / 1.3
-    moved = points * (ins * 4.0 + outs * 4.0) + cells_in * ins * 4.0 + cells_out * outs * 6.0
-    return sums + moved
+    cuts = _cuts(layer, most)
+    longest = max(cut.points for axis in cuts for cut in axis)
+    moved = ins * ((7 + 0.8 * longest) * points + 26.0 * cells_in)
+    moved += outs * ((5 + 0.8 * longest) * points / planes + 16.0 * cells_out)
+    weights = planes * sum(math.prod(cut.points for cut in phase) for phase in itertools.product(*cuts))
+    read = weights * layer.groups * layer.inputs * layer.outputs * BYTES[layer.scalar]
+    read = 0.08 * read + 0.33 * max(0, read - 4 * machine.l2) if read > machine.l2 else 0.0
+    return points * layer.inputs * outs / 1.25 + moved + read
 
 
 # -- the schedule -----------------------------------------------------------------------------------------------------
@@ -216,6 +226,12 @@ class _Winograd(Planner):
     def __init__(self, layer: Layer, machine: Machine, threads: int, most: int) -> None:
         self.cuts = _cuts(layer, most)
         self.plane_count = math.prod(len(side.residues) for side in layer.sides)
+        bytes_ = sum(self._full_taps()) * layer.inputs * layer.outputs * BYTES[layer.scalar]
+        self.is_heavy = bytes_ > machine.l2  # then weights are read once for a job, point by point
+        most = min(bytes_, _MOST_BYTES) if self.is_heavy else 0
+        self.budget = int(max(most, min(machine.l2, 2 << 20) * 0.7) * 2.0**layer.scale)
+        lanes = machine.vector_bytes // BYTES[layer.scalar]
+        self.at_once = -(-layer.outputs // (2 * lanes)) if self.is_heavy else 1  # blocks of output channels
         super().__init__(layer, machine, threads)
 
     # -- sizes --------------------------------------------------------------------------------------------------------
@@ -226,7 +242,7 @@ class _Winograd(Planner):
 
     def _geometry(self) -> None:
         super()._geometry()
-        layer, sides = self.layer, self.layer.sides
+        sides = self.layer.sides
         self.streams = False
         self.room = [self._room(axis, band) for axis, band in enumerate(self.band)]
         self.pitch = [0, 0, self.pixel]
@@ -244,7 +260,8 @@ class _Winograd(Planner):
         self.row_bytes = (self.band[2] * sides[2].step_out + slack) * self.widest
         self.tall = [max(cut.m for cut in axis) for axis in self.cuts]
         self.sums_at = _round(self.tall[0] * self.tall[1] * self.row_bytes, 64)
-        self.between_at = self.sums_at + self._points_bytes(self.band, self.images, self.widest)
+        self.block_sums = self._points_bytes(self.band, self.images, self.widest)
+        self.between_at = self.sums_at + self.at_once * self.block_sums
         most = [max(cut.points for cut in axis) for axis in self.cuts]
         wide = max(self.room[2] * self.pixel, (self.band[2] + 2 * slack) * self.widest)
         self.strip_bytes = _round(most[0] * most[1] * wide, 64)
@@ -284,21 +301,20 @@ class _Winograd(Planner):
         # Rows of tiles for which the patch, its points and the sums fit the second cache.
         sides, layer = self.layer.sides, self.layer
         units = [max(cut.m * cut.step for cut in axis) for axis in self.cuts]
-        budget = int(min(self.machine.l2, 2 << 20) * 0.7 * 2.0**layer.scale)
         sizes = [side.cells for side in sides]
         self.planes = [len(side.residues) for side in sides]
 
         def bytes_(band: Sequence[int]) -> int:
             room = math.prod(self._room(axis, n) * self.planes[axis] for axis, n in enumerate(band))
             points = self._points_bytes(band, 1, self.pixel)
-            sums = self._points_bytes(band, 1, 2 * self.lanes * self.size)
+            sums = self._points_bytes(band, 1, 2 * self.lanes * self.size) * self.at_once
             return self.blocks * (room * self.pixel + points) + sums
 
         band = list(sizes)
         jobs = layer.batch * layer.groups
         for axis in range(3):
             wanted = 2 * self.threads if self.threads > 1 else 1
-            while band[axis] > units[axis] and (bytes_(band) > budget or (axis < 2 and jobs < wanted)):
+            while band[axis] > units[axis] and (bytes_(band) > self.budget or (axis < 2 and jobs < wanted)):
                 parts = -(-sizes[axis] // band[axis]) + 1
                 size = _round(-(-sizes[axis] // parts), units[axis])
                 size = size if size < band[axis] else band[axis] - units[axis]
@@ -311,8 +327,8 @@ class _Winograd(Planner):
         if not whole or self.layer.batch == 1:
             return 1
         one = self.blocks * (self.image_bytes + self._points_bytes(self.band, 1, self.pixel))
-        one += self._points_bytes(self.band, 1, 2 * self.lanes * self.size)
-        most = max(1, int(min(self.machine.l2, 2 << 20) * 0.7 * 2.0**self.layer.scale) // max(one, 1))
+        one += self._points_bytes(self.band, 1, 2 * self.lanes * self.size) * self.at_once
+        most = max(1, self.budget // max(one, 1))
         share = -(-self.layer.batch // (2 * self.threads if self.threads > 1 else 1))
         parts = -(-self.layer.batch // max(1, min(most, share, 16)))
         return -(-self.layer.batch // parts)
@@ -352,7 +368,7 @@ class _Winograd(Planner):
             for taps in itertools.product(*lines):
                 cells = [k - 1 - t if layer.flip else t for t, k in zip(taps, layer.kernel, strict=True)]
                 offset = sum(c * stride for c, stride in zip(cells, layer.tap_strides, strict=True)) * item
-                rows.append(-1 if min(taps) < 0 else offset)
+                rows.append(MISSING if min(taps) < 0 else offset)
         return np.array(rows, np.int64)
 
     # -- programs -----------------------------------------------------------------------------------------------------
@@ -388,10 +404,16 @@ class _Winograd(Planner):
                 sums += count * apart * self.widest
             for phase, points, _ in where:
                 entries += self._forward(phase, points)
-            for block in blocks:
+            for first in range(0, len(blocks), self.at_once):
+                some = blocks[first : first + self.at_once]
+                tiles = []
                 for phase, points, sums in where:
-                    entries += self._sums(phase, points, sums, block)
-                entries += self._back([(phase, sums) for phase, _, sums in where], block)
+                    for point in range(math.prod(phase.points)):
+                        for i, block in enumerate(some):
+                            tiles.append(self._sums(phase, point, points, sums + i * self.block_sums, block))
+                entries += _foreseen(tiles)
+                for i, block in enumerate(some):
+                    entries += self._back([(phase, sums + i * self.block_sums) for phase, _, sums in where], block)
         return entries
 
     def _corners(self, phase: _Phase) -> list[tuple[int, int, int]]:
@@ -479,10 +501,7 @@ class _Winograd(Planner):
             self.tap_tables[key] = (self.tap_count, len(record) // 2)
             self.tap_rows.append(np.array(record, np.int64).reshape(-1, 2))
             self.tap_count += len(record) // 2
-        return self._entry(self._kernel(kernel), taps=self.tap_tables[key][0] * 16, src=source, dst=target, bias=bias)
-
-    def _entry(self, number: int, **fields: int) -> tuple[int, ...]:
-        return _line(op=number, **fields)
+        return ENTRY.line(op=self._kernel(kernel), taps=self.tap_tables[key][0] * 16, src=source, dst=target, bias=bias)
 
     def _planes(self, step: int, row: int) -> tuple[int, int]:
         # The list of planes that a point is summed over: where each lies among the points, and among the weights.
@@ -494,24 +513,22 @@ class _Winograd(Planner):
             self.tap_count += self.plane_count
         return self.tap_tables[key]
 
-    def _sums(self, phase: _Phase, points: int, sums: int, block: Lanes) -> list[tuple[int, ...]]:
+    def _sums(self, phase: _Phase, point: int, points: int, sums: int, block: Lanes) -> list[tuple[int, ...]]:
+        """Sum one point of all tiles."""
         row = block.vectors * self.lanes * self.size
         apart, count = self._apart(phase, self.images), math.prod(phase.points)
-        tiles = phase.tiles * self.images
         taps, planes = self._planes(count * apart * self.pixel, row)
         weights = block.at + sum(self._piece_bytes(n, block.vectors) for n in self.full_taps[: phase.number])
-        _, cover = self._cover(tiles, block.vectors, False)
+        weights += self._piece_bytes(self.plane_count * point, block.vectors)
         entries = []
-        for point in range(count):
-            for first, pixels in cover:
-                kernel = Tile(1, pixels, block.vectors, self.block, self.layer.scalar, biased=False)
-                entries.append(self._entry(
-                    self._kernel(kernel), taps=taps * 16, count=planes,
-                    src=points + (point * apart + first) * self.pixel,
-                    weights=weights + self._piece_bytes(self.plane_count * point, block.vectors),
-                    weights_block=self.plane_count * self.held * row, base=NOW.offset("rows"),
-                    dst=sums + (point * apart + first) * row, pitch=row,
-                ))  # fmt: skip
+        for first, pixels in self._cover(phase.tiles * self.images, block.vectors, False)[1]:
+            kernel = Tile(1, pixels, block.vectors, self.block, self.layer.scalar, biased=False)
+            entries.append(ENTRY.line(
+                op=self._kernel(kernel), taps=taps * 16, count=planes, weights=weights,
+                weights_block=self.plane_count * self.held * row,
+                src=points + (point * apart + first) * self.pixel, base=NOW.offset("rows"),
+                dst=sums + (point * apart + first) * row, pitch=row,
+            ))  # fmt: skip
         return entries
 
     def _back(self, where: Sequence[tuple[_Phase, int]], block: Lanes) -> list[tuple[int, ...]]:
@@ -593,8 +610,8 @@ class _Winograd(Planner):
             y = image * self.y_image + block.first * self.y_channel + low * self.y_pixel
             y += (model.lines[0].start + side_d.step_out * cell_d) * self.y_pitch[0]
             y += (model.lines[1].start + side_h.step_out * cell_h) * self.y_pitch[1]
-            entries.append(self._entry(
-                number, src=(i * model.cuts[1].m + j) * self.row_bytes + low * lanes, dst=y, pitch=lanes,
+            entries.append(ENTRY.line(
+                op=number, src=(i * model.cuts[1].m + j) * self.row_bytes + low * lanes, dst=y, pitch=lanes,
                 dst_row=self.y_channel, pixels=columns, lanes=block.count, step=self.y_pixel,
             ))  # fmt: skip
         return entries
@@ -628,14 +645,15 @@ class _Winograd(Planner):
         ])  # fmt: skip
 
 
-def _line(**fields: int) -> tuple[int, ...]:
-    from twofold.engine.records import ENTRY
-
-    return ENTRY.line(**fields)
+def _foreseen(groups: Sequence[list[tuple[int, ...]]]) -> list[tuple[int, ...]]:
+    # Groups of tiles with the same weights: each asks for those of the next, as far ahead as they are.
+    weights, step = ENTRY.index["weights"], ENTRY.index["step"]
+    at = [group[0][weights] for group in groups]
+    ahead = [b - a for a, b in zip(at, [*at[1:], at[-1]], strict=True)]
+    return [
+        (*entry[:step], far, *entry[step + 1 :]) for group, far in zip(groups, ahead, strict=True) for entry in group
+    ]
 
 
 def _round(n: int, step: int) -> int:
     return -(-n // step) * step
-
-
-Words = Callable[[Layer], str]

@@ -18,7 +18,9 @@ from twofold.engine.records import ENTRY, NOW, Record
 from twofold.engine.toom import Matrix, toom
 from twofold.engine.weights import PACKING, PIECE
 
-__all__ = ["PASS", "Pass", "Shape", "WeightTransform"]
+__all__ = ["MISSING", "PASS", "Pass", "Shape", "WeightTransform"]
+
+MISSING = 1 << 62  # the offset of a tap that a plane does not have
 
 # Three loops, each with its turns and the bytes between neighbours on both sides; bytes between the cells of a tile on
 # both sides; and the fields of NOW at which both begin. The innermost loop is over vectors.
@@ -143,6 +145,12 @@ class Shape:
         return f"{self.planes}p" + "x".join(f"{m}.{r}" for m, r in self.axes)
 
     @property
+    def words(self) -> str:
+        """It, as it is written: F(2x2, 3x3)."""
+        axes = [(m, r) for m, r in self.axes if m + r > 2] or [(1, 1)]
+        return f"F({'x'.join(str(m) for m, _ in axes)}, {'x'.join(str(r) for _, r in axes)})"
+
+    @property
     def points(self) -> int:
         """Multiplications of a tile, for each pair of channels and plane."""
         return math.prod(m + r - 1 for m, r in self.axes)
@@ -153,7 +161,7 @@ class WeightTransform:
     """The transform of weights: `void f(packing)`, which may be called on any number of threads at once.
 
     A piece is a block of outputs of one phase: [point][block of input channels][plane][channel][V * lanes]. Its `count`
-    is the number of its shape; its taps are [plane][tap of each axis], -1 where there is none.
+    is the number of its shape; its taps are [plane][tap of each axis], their offsets in the weight.
     """
 
     source: str
@@ -203,11 +211,11 @@ class WeightTransform:
                     cells = []
                     for tap in range(count):
                         offset = f.load("i64", taps + (plane * count + tap) * 8)
-                        there = f.compare("sge", offset, 0)
+                        there = f.compare("ne", offset, MISSING)
                         valid = f.let(
                             mask.type, f"select i1 {there.text}, {mask.type} {mask.text}, {mask.type} zeroinitializer"
                         )
-                        x = f.gather(kind, from_ + f.most(offset, f.constant(0)), between, valid)
+                        x = f.gather(kind, from_ + f.select(there, offset, 0), between, valid)
                         cells.append(f.convert(x, self.scalar))
                     at = to + held * row * plane
                     for i, x in enumerate(_all_axes(f, shape, cells)):
