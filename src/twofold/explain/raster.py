@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,7 @@ def to_png(scene: Scene, scale: float = 2) -> bytes:
     b'\x89PNG'
     """
     picture = pixels(scene, scale)
-    return png_file(picture.shape, [png_chunk(b"IDAT", png_data(picture))], alpha=False)
+    return png_file(picture.shape, [png_chunk(b"IDAT", png_data(picture))], kind="plain")
 
 
 # -- painting ---------------------------------------------------------------------------------------------------------
@@ -276,9 +276,10 @@ def rgb(colour: str) -> tuple[int, int, int]:
 # -- the file ---------------------------------------------------------------------------------------------------------
 
 
-def png_file(shape: tuple[int, ...], chunks: list[bytes], *, alpha: bool) -> bytes:
+def png_file(shape: tuple[int, ...], chunks: list[bytes], *, kind: Literal["plain", "palette", "alpha"]) -> bytes:
     """Return a PNG of these chunks, with the header and the end that they need."""
-    header = struct.pack(">IIBBBBB", shape[1], shape[0], 8, 6 if alpha else 2, 0, 0, 0)  # 8 bits of RGB, or of RGBA
+    code = {"plain": 2, "palette": 3, "alpha": 6}[kind]  # 8 bits: of RGB, of an index, of RGBA
+    header = struct.pack(">IIBBBBB", shape[1], shape[0], 8, code, 0, 0, 0)
     return b"".join([b"\x89PNG\r\n\x1a\n", png_chunk(b"IHDR", header), *chunks, png_chunk(b"IEND", b"")])
 
 
