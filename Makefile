@@ -19,7 +19,7 @@ USABLE_VENV := import pip, sys; sys.exit(sys.version_info < (3, 11))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # two installers in one environment would break it
-.PHONY: help tour test check soak docs mutate bench page bundle browser clean FORCE
+.PHONY: help tour test check soak docs gallery mutate bench page bundle browser clean FORCE
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ soak: $(VENV)/.test  ## many more cases of the same tests; slow
 docs: $(VENV)/.docs  ## the pages, into docs/_build/html; a warning fails
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html $(ARGS)
 	@echo "docs/_build/html/index.html"
+
+gallery: $(VENV)/.core  ## draw the gallery, into docs/_build/gallery (stills only: ARGS=--quick)
+	@$(BIN)/python docs/pictures/gallery.py $(ARGS)
 
 mutate: $(VENV)/.test  ## break the core in many ways; the tests must notice each
 	@$(BIN)/python tests/mutate.py $(ARGS)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from twofold.errors import GeometryError
 from twofold.explain.raster import Pixels, png_chunk, png_data, png_file, rgb
-from twofold.explain.scene import PAPER, Item, Line, Rect, Scene, texture
+from twofold.explain.scene import PAPER, Item, Line, Pixmap, Rect, Scene, texture
 from twofold.explain.screen import Screen
 
 __all__ = ["to_apng", "to_gif"]
@@ -170,6 +170,8 @@ class _Palette:
 def _flat_colours(items: Sequence[Item]) -> list[tuple[int, int, int]]:
     names = {PAPER: None}
     for item in items:
+        if isinstance(item, Pixmap):  # has as many colours as the palette leaves
+            continue
         drawn = [item.stroke] if isinstance(item, Line) else [item.fill]
         drawn += [item.stroke, texture(item)[0] if item.pattern else None] if isinstance(item, Rect) else []
         names |= {colour: None for colour in drawn if colour}
