@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BANK", "filtered", "gradient_steps", "gradient_view", "image_view", "matrix_steps", "matrix_view", "overlap_view",
-    "phase_steps", "phases_view", "verdict_text",
+    "phase_name", "phase_steps", "phases_view", "verdict_text",
 ]  # fmt: skip
 
 SHOWN_PHASES = 16
@@ -131,7 +131,7 @@ def phases_view(trace: Trace, tab: str | None, step: int | None, steps: Sequence
     elif not trace.withheld:
         array = trace.y.reshape(problem.result_shape)
     for index, part in enumerate(found[:SHOWN_PHASES]):
-        name = _phase_name(trace, part)
+        name = phase_name(trace, part)
         if all(part.taps):
             tables += planes(f"kernel-{index}", say("phases.kernel", phase=name), _sub_kernels(trace, part))[0]
         if array is not None:
@@ -163,14 +163,15 @@ def _phase_step(trace: Trace, found: Sequence[Part], index: int) -> Step:
 
 
 def _phase_formula(trace: Trace, part: Part) -> str:
-    name = _phase_name(trace, part)
+    name = phase_name(trace, part)
     if not all(part.taps):
         return say("phases.hole", phase=name)
     taps = " x ".join("{" + ",".join(elided(taps)) + "}" for taps in part.taps)
     return say("phases.formula", phase=name, taps=taps, sum=number(_first_sum(trace, part)))
 
 
-def _phase_name(trace: Trace, part: Part) -> str:
+def phase_name(trace: Trace, part: Part) -> str:
+    """Name a phase: (even, odd), or by remainders where the stride is above 2."""
     names = []
     for residue, axis in zip(part.residue, trace.problem.geometry.axes, strict=True):
         words_of_two = (say("phases.even"), say("phases.odd"))

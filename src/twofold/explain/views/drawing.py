@@ -309,12 +309,14 @@ def _phases(trace: Trace, found: Description) -> list[Box]:
     for index in range(min(len(known), derived.SHOWN_PHASES)):
         colour = PHASES[index % len(PHASES)]
         quiet = found.step not in (None, index)
-        tables = [(name, entry) for name, entry in names.items() if name in _first_of(index)]
-        shown = []
-        for name, entry in tables:
+        shown = [entry for name, entry in names.items() if name in _first_of(index)]
+        kernels = [entry for entry in shown if entry.name.startswith("kernel")]
+        name = derived.phase_name(trace, known[index])
+        column = [] if kernels else [text_box(say("phases.hole", phase=name), _NOTE, fill=MUTED)]
+        for entry in shown:
             shades = {} if quiet else {(r, c): colour for r, row in enumerate(entry.rows) for c in range(len(row))}
-            shown.append(_board(entry, "weight" if name.startswith("kernel") else "output", faded=quiet, shades=shades))
-        boxes.append(shown)
+            column.append(_board(entry, "weight" if entry in kernels else "output", faded=quiet, shades=shades))
+        boxes.append(column)
     height = max((column[0].height for column in boxes), default=0)  # the outputs stand in one line
     columns = [stacked([replace(column[0], height=height), *column[1:]], 10) for column in boxes]
     whole = _interleaved(trace, found, known, strides)
