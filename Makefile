@@ -19,7 +19,7 @@ USABLE_VENV := import pip, sys; sys.exit(sys.version_info < (3, 11))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # two installers in one environment would break it
-.PHONY: help tour test check soak docs mutate bench clean FORCE
+.PHONY: help tour test check soak docs gallery mutate bench page bundle browser clean FORCE
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,14 +45,30 @@ docs: $(VENV)/.docs  ## the pages, into docs/_build/html; a warning fails
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html $(ARGS)
 	@echo "docs/_build/html/index.html"
 
+gallery: $(VENV)/.core  ## draw the gallery, into docs/_build/gallery (stills only: ARGS=--quick)
+	@$(BIN)/python docs/pictures/gallery.py $(ARGS)
+
 mutate: $(VENV)/.test  ## break the core in many ways; the tests must notice each
 	@$(BIN)/python tests/mutate.py $(ARGS)
 
 bench: $(VENV)/.bench  ## the suite against every peer in .venv (some: ARGS="--suite dcgan --peers torch")
 	@$(BIN)/twofold bench $(ARGS)
 
+page: web/node_modules/.made  ## build the interactive page from web/ (needs node and npm; its users do not)
+	@cd web && npx --no-install tsc --noEmit && node build.mjs $(ARGS)
+
+bundle: web/node_modules/.made  ## the committed page is what web/ builds; any difference fails
+	@rm -rf build/web && $(MAKE) --no-print-directory page ARGS=../build/web
+	@for file in page.html widget.js; do \
+	    cmp build/web/$$file src/twofold/explain/$$file || { \
+	        echo "src/twofold/explain/$$file is not what web/ builds: run make page and commit it" >&2; exit 1; }; \
+	done
+
+browser: $(VENV)/.test bundle  ## the page in Chromium and its engine in node, nothing skipped
+	@CI=true $(BIN)/python -m pytest -n 2 tests/web $(ARGS)
+
 clean:  ## remove .venv and everything else that make wrote
-	rm -rf $(VENV) twofold-tour docs/_build build dist
+	rm -rf $(VENV) twofold-tour docs/_build build dist web/node_modules
 	rm -rf .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
 	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -84,3 +100,9 @@ $(addprefix $(VENV)/.,core test check docs bench): $(VENV)/.%: $(VENV)/.made pyp
 	@rm -f $@ && touch $(VENV)/.unfinished
 	@$(PIP_INSTALL) -e '.$(if $(filter-out core,$*),[$*])'
 	@rm -f $(VENV)/.unfinished && touch $@
+
+# The page's own tools, exactly those of the lock file; nothing of them runs while they are installed.
+web/node_modules/.made: web/package.json web/package-lock.json
+	@command -v npm >/dev/null || { echo "the page is built by node and npm (Debian: apt-get install nodejs npm)" >&2; exit 1; }
+	@echo "setting up web/node_modules …"
+	@cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && touch node_modules/.made

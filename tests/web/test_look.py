@@ -21,6 +21,8 @@ A = {"problem": "conv i5x5 k3x3 s2 p1"}
 
 
 def state(view):
+    if view == "field":
+        return {"problem": "conv i32x32 k3 p1", "view": view, "layers": "conv i32x32 k3 p1; k3 s2 p1; k3 s2 p1"}
     return {**(C if view in ("transposed", "phases", "overlap") else A), "view": view}
 
 

@@ -4,6 +4,7 @@ import { Refusal } from "./engine/errors";
 
 export const VIEWS = ["filter", "transposed", "matrix", "phases", "overlap", "sizes", "field", "image", "gradient"] as const;
 export const TABS = ["paint", "gather", "zero-insert"] as const;
+const OTHER_TABS = ["plain", "receptive", "projective", "input", "weight"]; // Python's, which are one picture here
 export type View = (typeof VIEWS)[number];
 export type Tab = (typeof TABS)[number];
 
@@ -67,10 +68,11 @@ export function checked(value: unknown): Link {
   }
   if (given.view !== undefined) link.view = one("view", given.view, VIEWS);
   if (given.beside !== undefined) link.beside = one("beside", given.beside, VIEWS);
-  if (given.tab !== undefined) link.tab = one("tab", given.tab, TABS);
+  if (given.tab === "transpose" && link.view === "matrix") link.transpose = true;
+  else if (given.tab !== undefined && given.tab !== null && !OTHER_TABS.includes(given.tab as string)) link.tab = one("tab", given.tab, TABS);
   for (const name of ["step", "tour", "coarse", "fine"] as const) {
     const number = given[name];
-    if (number === undefined) continue;
+    if (number === undefined || number === null) continue;
     if (typeof number !== "number" || !Number.isSafeInteger(number) || number < 0) {
       throw new Refusal(`${name} must be a whole number from 0 on, not ${shown(number)}`, `${name}: 0`);
     }

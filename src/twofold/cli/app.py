@@ -11,6 +11,7 @@ from twofold.cli.cache import cache
 from twofold.cli.convolve import conv, conv_transpose
 from twofold.cli.doctor import doctor
 from twofold.cli.explain import explain
+from twofold.cli.page import page
 from twofold.cli.sizes import sizes
 from twofold.cli.tour import tour
 
@@ -66,6 +67,7 @@ app.command()(tour)
 app.command("conv")(conv)
 app.command("conv-transpose")(conv_transpose)
 app.command()(explain)
+app.command()(page)
 app.command()(sizes)
 app.command()(bench)
 app.command()(doctor)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from twofold.errors import GeometryError
 from twofold.explain.raster import Pixels, png_chunk, png_data, png_file, rgb
-from twofold.explain.scene import PAPER, Item, Line, Rect, Scene, texture
+from twofold.explain.scene import PAPER, Item, Line, Pixmap, Rect, Scene, texture
 from twofold.explain.screen import Screen
 
 __all__ = ["to_apng", "to_gif"]
@@ -25,14 +25,16 @@ _HOLD = 2.5  # the last frame stays this many times longer: the result should be
 _SHORTEST, _LONGEST = 0.02, 655.35  # seconds of a frame: what browsers honour, what 16 bits of 1/100 s hold
 
 
-def to_apng(frames: Iterable[Scene], seconds: float = 0.8, scale: float = 2) -> bytes:
+def to_apng(frames: Iterable[Scene], seconds: float = 0.8, scale: float = 2, *, small: bool = False) -> bytes:
     r"""The scenes as an animated PNG that repeats for ever, each shown for `seconds`, the last one longer.
+
+    small   with the palette of a GIF, in less than half of the bytes; without it every pixel is exact
 
     >>> to_apng(Scene(8, 8, f"step {k}", "nothing moves") for k in range(3)).count(b"fcTL")
     3
     """
     parts: list[bytes] = []
-    size, count, sequence = (0, 0, 0), 0, 0
+    size, count, sequence, palette = (0, 0, 0), 0, 0, _Palette()
     for frame in _frames(frames, seconds, scale):
         size = size if count else frame.pixels.shape
         height, width, _ = frame.pixels.shape
@@ -41,12 +43,19 @@ def to_apng(frames: Iterable[Scene], seconds: float = 0.8, scale: float = 2) -> 
         parts.append(png_chunk(b"fcTL", struct.pack(">IIIIIHHBB", *control)))
         # What did not change is transparent, and black throughout, which takes next to no space.
         veil = frame.changed[:, :, None]
-        data = png_data(np.concatenate([frame.pixels * veil, veil * np.uint8(255)], axis=2))
+        data = png_data(
+            palette.encode(frame)[:, :, None] if small
+            else np.concatenate([frame.pixels * veil, veil * np.uint8(255)], axis=2)
+        )  # fmt: skip
         # The first frame is at the same time the picture that a reader without animation shows.
         parts.append(png_chunk(b"fdAT", struct.pack(">I", sequence + 1) + data) if count else png_chunk(b"IDAT", data))
         sequence += 2 if count else 1
         count += 1
-    return png_file(size, [png_chunk(b"acTL", struct.pack(">II", count, 0)), *parts], alpha=True)
+    head = [png_chunk(b"acTL", struct.pack(">II", count, 0))]
+    if small:
+        table = [png_chunk(b"PLTE", palette.table()), png_chunk(b"tRNS", b"\xff" * _CLEAR + b"\0")]
+        return png_file(size, [*head, *table, *parts], kind="palette")
+    return png_file(size, [*head, *parts], kind="alpha")
 
 
 def to_gif(frames: Iterable[Scene], seconds: float = 0.8, scale: float = 1) -> bytes:
@@ -115,7 +124,7 @@ def _span(changed: NDArray[np.bool_], across: int) -> tuple[int, int]:
 
 _CLEAR = 255  # the palette entry that means: as in the frame before
 _MIXES = 192  # entries that mixes may take; the rest stays free for flat colours of later frames
-_NEAR = 300  # squared distance in RGB below which two mixes count as one: some 10 of 255 in each channel
+_NEAR = 1200  # squared distance in RGB below which two mixes count as one: some 20 of 255 in each channel
 
 
 class _Palette:
@@ -161,6 +170,8 @@ class _Palette:
 def _flat_colours(items: Sequence[Item]) -> list[tuple[int, int, int]]:
     names = {PAPER: None}
     for item in items:
+        if isinstance(item, Pixmap):  # has as many colours as the palette leaves
+            continue
         drawn = [item.stroke] if isinstance(item, Line) else [item.fill]
         drawn += [item.stroke, texture(item)[0] if item.pattern else None] if isinstance(item, Rect) else []
         names |= {colour: None for colour in drawn if colour}

@@ -12,14 +12,14 @@ import zlib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twofold.errors import GeometryError
 from twofold.explain.glyphs import ADVANCE, ASCENT, DESCENT, Stroke, pen, strokes
-from twofold.explain.scene import PAPER, Item, Line, Rect, Scene, Text, glyph_places, line_strokes, texture
+from twofold.explain.scene import PAPER, Item, Line, Pixmap, Rect, Scene, Text, glyph_places, line_strokes, texture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -64,7 +64,7 @@ def to_png(scene: Scene, scale: float = 2) -> bytes:
     b'\x89PNG'
     """
     picture = pixels(scene, scale)
-    return png_file(picture.shape, [png_chunk(b"IDAT", png_data(picture))], alpha=False)
+    return png_file(picture.shape, [png_chunk(b"IDAT", png_data(picture))], kind="plain")
 
 
 # -- painting ---------------------------------------------------------------------------------------------------------
@@ -97,6 +97,8 @@ def paint(canvas: Pixels, items: Iterable[Item], scale: float, area: Area) -> No
             _paint_rect(canvas, item, scale, area)
         elif isinstance(item, Line):
             _paint_strokes(canvas, _scaled(line_strokes(item), scale), item.width * scale, item.stroke, area)
+        elif isinstance(item, Pixmap):
+            _paint_pixmap(canvas, item, scale, area)
         else:
             _paint_text(canvas, item, scale, area)
 
@@ -114,6 +116,8 @@ def reach(item: Item, scale: float) -> Area:
         xs, ys = zip(*(point for stroke in line_strokes(item) for point in stroke), strict=True)
         grow = item.width / 2
         box = (min(xs) - grow, min(ys) - grow, max(xs) + grow, max(ys) + grow)
+    elif isinstance(item, Pixmap):
+        box = (item.x, item.y, item.x + item.w, item.y + item.h)
     else:
         left = [x for _, x in glyph_places(item)] or [item.x]
         box = (left[0], item.y - ASCENT * item.size, left[-1] + ADVANCE * item.size, item.y + DESCENT * item.size)
@@ -124,6 +128,21 @@ def reach(item: Item, scale: float) -> Area:
         math.ceil(box[2] * scale) + 1,
         math.ceil(box[3] * scale) + 1,
     )
+
+
+def _paint_pixmap(canvas: Pixels, item: Pixmap, scale: float, area: Area) -> None:
+    # Each pixel gets the colour of the square that its centre lies in.
+    left, top = max(math.ceil(item.x * scale - 0.5), area[0]), max(math.ceil(item.y * scale - 0.5), area[1])
+    right = min(math.ceil((item.x + item.w) * scale - 0.5), area[2])
+    bottom = min(math.ceil((item.y + item.h) * scale - 0.5), area[3])
+    if left >= right or top >= bottom:
+        return
+    colours = np.frombuffer(item.data, dtype=np.uint8).reshape(item.rows, item.columns, 3)
+    across = ((np.arange(left, right) + 0.5) / scale - item.x) / item.w * item.columns
+    down = ((np.arange(top, bottom) + 0.5) / scale - item.y) / item.h * item.rows
+    rows = np.clip(down.astype(np.int64), 0, item.rows - 1)
+    columns = np.clip(across.astype(np.int64), 0, item.columns - 1)
+    canvas[top:bottom, left:right] = colours[rows[:, None], columns]
 
 
 def _paint_rect(canvas: Pixels, rect: Rect, scale: float, area: Area) -> None:
@@ -276,9 +295,10 @@ def rgb(colour: str) -> tuple[int, int, int]:
 # -- the file ---------------------------------------------------------------------------------------------------------
 
 
-def png_file(shape: tuple[int, ...], chunks: list[bytes], *, alpha: bool) -> bytes:
+def png_file(shape: tuple[int, ...], chunks: list[bytes], *, kind: Literal["plain", "palette", "alpha"]) -> bytes:
     """Return a PNG of these chunks, with the header and the end that they need."""
-    header = struct.pack(">IIBBBBB", shape[1], shape[0], 8, 6 if alpha else 2, 0, 0, 0)  # 8 bits of RGB, or of RGBA
+    code = {"plain": 2, "palette": 3, "alpha": 6}[kind]  # 8 bits: of RGB, of an index, of RGBA
+    header = struct.pack(">IIBBBBB", shape[1], shape[0], 8, code, 0, 0, 0)
     return b"".join([b"\x89PNG\r\n\x1a\n", png_chunk(b"IHDR", header), *chunks, png_chunk(b"IEND", b"")])
 
 

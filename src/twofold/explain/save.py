@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import PurePath
@@ -25,6 +26,8 @@ __all__ = ["SUFFIXES", "save"]
 SUFFIXES = (".apng", ".gif", ".html", ".json", ".png", ".svg", ".txt")
 _STILL = (".png", ".svg")
 _MOVING = (".apng", ".gif")
+# Long animations are drawn smaller, so that they stay small as files: the scale, and the px of all frames up to which.
+_SCALES = ((1.5, 3.5e6), (1, 6e6), (0.8, 10e6), (0.7, math.inf))
 
 
 def save(
@@ -111,8 +114,12 @@ def _content(trace: Trace, suffix: str, step: int | None, steps: Sequence[int] |
 
     if suffix == ".png":
         return to_png(trace.scene(step))
-    write = to_gif if suffix == ".gif" else to_apng
-    return write(_frames(trace, steps), seconds=seconds)
+    scenes = _frames(trace, steps)
+    area = sum(scene.width * scene.height for scene in scenes)
+    scale = next(scale for scale, most in _SCALES if area <= most)
+    if suffix == ".gif":
+        return to_gif(scenes, seconds=seconds, scale=min(scale, 1))
+    return to_apng(scenes, seconds=seconds, scale=scale, small=True)
 
 
 def _frames(trace: Trace, steps: Sequence[int] | None) -> Sequence[Scene]:

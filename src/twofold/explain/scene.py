@@ -26,7 +26,8 @@ from twofold.explain.glyphs import ADVANCE, Stroke, Weight, strokes, text_width
 
 __all__ = [
     "FADED", "FOCUS", "INK", "INPUT", "MARKED", "MUTED", "OUTPUT", "PAPER", "PLAIN", "ROLES", "RULE", "WEIGHT",
-    "Item", "Line", "Rect", "Role", "Scene", "Text", "contrast", "glyph_places", "ink_on", "line_strokes", "texture",
+    "Item", "Line", "Pixmap", "Rect", "Role", "Scene", "Text", "contrast", "glyph_places", "ink_on", "line_strokes",
+    "texture",
 ]  # fmt: skip
 
 Pattern = Literal["hatch", "dots"]
@@ -115,7 +116,30 @@ class Text:
         _check(self)
 
 
-Item = Rect | Line | Text
+@dataclass(frozen=True, slots=True)
+class Pixmap:
+    """An array as coloured squares without gaps or numbers: `data` holds red, green and blue of each, row by row."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+    columns: int
+    data: bytes
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if self.columns < 1 or not self.data or len(self.data) % (3 * self.columns):
+            rule = f"Pixmap: {len(self.data)} bytes are no rows of {self.columns} cells of 3 bytes"
+            raise GeometryError(rule, repair=f"{3 * max(self.columns, 1)} bytes per row")
+
+    @property
+    def rows(self) -> int:
+        """Cells from top to bottom."""
+        return len(self.data) // (3 * self.columns)
+
+
+Item = Rect | Line | Text | Pixmap
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +269,7 @@ _WORDS = ("fill", "stroke", "pattern", "anchor", "weight")
 _CHOICES = {"pattern": (None, "hatch", "dots"), "anchor": ("start", "middle", "end"), "weight": ("regular", "bold")}
 
 
-def _check(thing: Rect | Line | Text | Scene) -> None:
+def _check(thing: Rect | Line | Text | Pixmap | Scene) -> None:
     # Once at birth, so that the two renderers need not doubt a number, and no colour can carry markup into an SVG.
     # There are thousands of items in a picture and hundreds of pictures in an animation: what is common is quick.
     for name in thing.__slots__:

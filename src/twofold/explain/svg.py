@@ -7,12 +7,16 @@ screen reader through `aria-labelledby`; they are the only texts in the file, an
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterable
 from hashlib import sha256
 from html import escape
 
+import numpy as np
+
 from twofold.explain.glyphs import Stroke, pen, strokes
-from twofold.explain.scene import PAPER, Line, Rect, Scene, Text, glyph_places, line_strokes, texture
+from twofold.explain.raster import png_chunk, png_data, png_file
+from twofold.explain.scene import PAPER, Line, Pixmap, Rect, Scene, Text, glyph_places, line_strokes, texture
 
 __all__ = ["to_svg"]
 
@@ -50,6 +54,8 @@ def to_svg(scene: Scene) -> str:
     for item in scene.items:
         if isinstance(item, Rect):
             lines += _rect(item)
+        elif isinstance(item, Pixmap):
+            lines.append(_pixmap(item))
         elif isinstance(item, Line):
             lines.append(_path(line_strokes(item), item.stroke, item.width))
         else:
@@ -76,6 +82,15 @@ def _rect(rect: Rect) -> list[str]:
     parts = [f'<rect {place} fill="{rect.fill}"/>'] if rect.fill else []
     parts += [_path(marks, colour, width)] if marks else []
     return parts + ([f"<rect {place} {edge}/>"] if rect.stroke else [])
+
+
+def _pixmap(item: Pixmap) -> str:
+    # As a small PNG inside the file, enlarged without smoothing.
+    colours = np.frombuffer(item.data, dtype=np.uint8).reshape(item.rows, item.columns, 3)
+    coded = b64encode(png_file(colours.shape, [png_chunk(b"IDAT", png_data(colours))], kind="plain")).decode()
+    place = f'x="{_number(item.x)}" y="{_number(item.y)}" width="{_number(item.w)}" height="{_number(item.h)}"'
+    look = 'preserveAspectRatio="none" style="image-rendering:pixelated"'
+    return f'<image {place} {look} href="data:image/png;base64,{coded}"/>'
 
 
 def _text(text: Text, prefix: str) -> list[str]:

@@ -130,7 +130,7 @@ function CopyLink(): JSX.Element {
     }
     setTimeout(() => setSaid(""), 2500);
   };
-  return <button type="button" data-testid="copy" onClick={() => void copy()}><span aria-live="polite">{said || t("head.copy")}</span></button>;
+  return <button type="button" data-testid="copy" title={t("head.copy.title")} onClick={() => void copy()}><span aria-live="polite">{said || t("head.copy")}</span></button>;
 }
 
 function Theme(): JSX.Element {

@@ -17,6 +17,7 @@ export const MOST_ROWS = 40;
 const MOST_COLUMNS = 64;
 const MOST_CELLS = 1600;
 const MOST_PLANES = 12;
+const MOST_SHOWN = 2500; // cells of all planes that are drawn at once
 const MOST_RING = 6;
 const WINDOW = 10;
 
@@ -83,7 +84,8 @@ export function ArrayView(props: ArrayProps): JSX.Element {
   const shape = shapeOf(trace, array);
   const planes = planesOf(shape);
   const title = props.title ?? t(`array.${array}`);
-  const shown = range(first, Math.min(first + MOST_PLANES, planes.count));
+  const most = isLarge(planes) ? 4 : Math.max(1, Math.min(MOST_PLANES, Math.floor(MOST_SHOWN / planes.size)));
+  const shown = range(first, Math.min(first + most, planes.count));
   if (!planes.count) return <p class="note">{t("array.empty", { name: t(`array.${array}`) })}</p>;
   const name = array === "weight" ? weightPlaneName : planeName;
   return (
@@ -95,11 +97,11 @@ export function ArrayView(props: ArrayProps): JSX.Element {
         const View = isLarge(planes) ? LargePlane : SmallPlane;
         return <View key={plane} {...props} id={id} plane={plane} planes={planes} caption={caption} shape={shape} />;
       })}
-      {planes.count > MOST_PLANES && (
+      {planes.count > most && (
         <p class="note pager">
-          <button type="button" disabled={!first} onClick={() => setFirst(first - MOST_PLANES)}>‹</button>
+          <button type="button" disabled={!first} onClick={() => setFirst(Math.max(0, first - most))}>‹</button>
           {t("array.planes", { first, last: shown.at(-1)!, count: planes.count })}
-          <button type="button" disabled={shown.at(-1) === planes.count - 1} onClick={() => setFirst(first + MOST_PLANES)}>›</button>
+          <button type="button" disabled={shown.at(-1) === planes.count - 1} onClick={() => setFirst(first + most)}>›</button>
         </p>
       )}
     </div>

@@ -34,7 +34,7 @@ export function Why(): JSX.Element {
   const tab = store.tab.value;
   const found = useMemo(() => described(trace, view, tab), [trace, view, tab]);
   const lines = sums(problem);
-  const said = found ? found.why.filter((text) => !/^( |output \()/.test(text) && text !== found.formula) : [say(`why.${trace.isConv ? "filter" : tab}`)];
+  const said = view === "sizes" ? [t("why.sizes")] : found ? found.why.filter((text) => !/^( |output \()/.test(text) && text !== found.formula) : [say(view === "image" ? "image.why" : `why.${trace.isConv ? "filter" : tab}`)];
   return (
     <aside class="why" aria-label={t("why")}>
       <h2>{t("why")}</h2>

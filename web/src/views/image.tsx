@@ -5,7 +5,7 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { number, type Num } from "../engine/numbers";
 import { product } from "../engine/problem";
-import { makeTrace } from "../engine/trace";
+import { type Trace, makeTrace } from "../engine/trace";
 import { nest, type Store } from "../store";
 import { say, t } from "../texts";
 import { useStore } from "../ui/context";
@@ -41,6 +41,23 @@ function builtIn(name: string): Picture {
     const [y, x] = [row - SIDE / 2 + 0.5, column - SIDE / 2 + 0.5];
     return Math.round(127.5 + 127.5 * Math.cos((x * x + y * y) * Math.PI / SIDE / 1.15));
   });
+}
+
+/** Whether the input of the trace could be a picture. */
+const isPicture = ({ problem, inShape }: Trace): boolean => problem.axes.length === 2 && Math.min(...inShape.slice(2)) >= 16;
+
+// The first plane of the input, sampled, with its own range as 0 … 255 unless it lies there already.
+function fromTrace({ x, inShape }: Trace): Picture {
+  const [height, width] = [inShape[2]!, inShape[3]!];
+  const side = Math.min(height, width);
+  const values = Float64Array.from({ length: SIDE * SIDE }, (_, i) => {
+    const at = (place: number, size: number): number => Math.floor((size - side) / 2 + (place + 0.5) / SIDE * side);
+    const value = Number(x[at(Math.floor(i / SIDE), height) * width + at(i % SIDE, width)]);
+    return Number.isFinite(value) ? value : 0;
+  });
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  if (low >= 0 && high <= 255 && high > 1) return values.map(Math.round);
+  return values.map((value) => (high > low ? Math.round((value - low) / (high - low) * 255) : 128));
 }
 
 async function fromFile(file: Blob): Promise<Picture> {
@@ -163,7 +180,9 @@ export function ImageView(): JSX.Element {
   const [complaint, setComplaint] = useState("");
   const [over, setOver] = useState(false);
   const [readout, setReadout] = useState("");
-  const picture = useMemo(() => own ?? builtIn(PICTURES.includes(name as never) ? name : "photo"), [own, name]);
+  const given = isPicture(trace);
+  const picture = useMemo(() => own ?? (name === "input" && given ? fromTrace(trace) : builtIn(PICTURES.includes(name as never) ? name : "photo")),
+    [own, name, given ? trace : null]);
   const take = (file: Blob | undefined): void => {
     if (!file) return;
     fromFile(file).then((found) => { setOwn(found); setComplaint(""); }, () => setComplaint(t("image.unreadable")));
@@ -192,7 +211,7 @@ export function ImageView(): JSX.Element {
       onDragOver={(event) => { event.preventDefault(); setOver(true); }} onDragLeave={() => setOver(false)}
       onDrop={(event) => { event.preventDefault(); setOver(false); take(event.dataTransfer?.files[0]); }}>
       <div class="presets" role="group" aria-label={t("image.pictures")}>
-        {PICTURES.map((one) => (
+        {[...(given ? ["input"] : []), ...PICTURES].map((one) => (
           <button type="button" class="chip" key={one} data-testid={`image-${one}`} aria-pressed={!own && name === one}
             onClick={() => { setOwn(null); store.change({ image: one }); }}>{t(`image.${one}`)}</button>
         ))}

@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { sentence } from "../engine/errors";
 import { type Num, add, multiply, number, plus, readNumber } from "../engine/numbers";
-import { inChannels, outChannels, product } from "../engine/problem";
+import { product } from "../engine/problem";
 import { type Trace, unravel } from "../engine/trace";
 import { commas } from "../engine/words";
 import { say, t } from "../texts";
@@ -61,7 +61,6 @@ export function Matrix(): JSX.Element {
       {!small && <button type="button" class="chip" data-testid="as-table" aria-pressed={asTable} onClick={() => setAsTable(!asTable)}>
         {asTable ? t("matrix.plot") : t("matrix.table")}</button>}
       <Applied trace={trace} entries={entries} mirrored={mirrored} name={name} columns={columns} />
-      <p class="note">{say("matrix.rows")}</p>
     </>
   );
 }
@@ -203,7 +202,6 @@ function Applied({ trace, entries, mirrored, name, columns }: AppliedProps): JSX
       {complaint && <p class="complaint" role="alert">{complaint}</p>}
       <p class="mono" data-testid="product">{result.map(number).join(" ")}</p>
       <p class="note">{say("matrix.round-trip", { other, name, numbers: "" })}<span class="mono" data-testid="round-trip">{back.map(number).join(" ")}</span></p>
-      <p class="note">{t("matrix.channels", { count: outChannels(trace.problem), inputs: inChannels(trace.problem) })}</p>
     </div>
   );
 }

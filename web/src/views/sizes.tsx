@@ -2,31 +2,32 @@
 
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import { conventions, inputsOf, kindOf, solutionName, solve } from "../engine/analysis";
-import { axisName, coarseSize, smallestFine } from "../engine/axis";
+import { conventions, kindOf, solutionName, solve } from "../engine/analysis";
+import { type Axis, axisName, coarseSize, extent, smallestFine } from "../engine/axis";
 import { sentence } from "../engine/errors";
 import { inSize, outSize, sums } from "../engine/problem";
 import { codeOf } from "../engine/code";
 import { say, t } from "../texts";
 import { useStore } from "../ui/context";
+import { described } from "../ui/why";
 
 export function Sizes(): JSX.Element {
-  const { problem } = useStore().trace.value;
+  const trace = useStore().trace.value;
+  const { problem } = trace;
   const axis = problem.axes.at(-1)!;
   const [fine, coarse] = [problem.fineSize.at(-1)!, problem.coarseSize.at(-1)!];
   const rank = problem.axes.length;
   const lines = sums(problem);
-  const layer = `k${axis.kernel} s${axis.stride} p${axis.before === axis.after ? axis.before : `${axis.before}:${axis.after}`}` +
-    (axis.dilation > 1 ? ` d${axis.dilation}` : "");
-  const canReverse = fine >= 1 && fine + axis.before + axis.after >= 1;
+  const found = described(trace, "sizes", "");
+  const back = roundTrip(axis, fine);
   return (
     <>
       <div class="sums">
         {lines.map((line, i) => <p class="mono big" key={i}>{rank > 1 ? <b>{axisName(i, rank)}: </b> : null}{line}</p>)}
         <p class="note">{t("sizes.reads", { from: inSize(problem).join("×"), to: outSize(problem).join("×") })}</p>
       </div>
-      {canReverse && <RoundTrip />}
-      {canReverse && coarse > 0 && <Inputs axis={axis} coarse={coarse} layer={layer} />}
+      {back && <p class="round-trip" data-testid="round-trip"><span class="mono">{back[0]}</span><br />{back[1]}</p>}
+      {found?.why.filter((text) => text !== back?.[1]).map((text) => <p key={text} data-testid="sizes-why">{text}</p>)}
       <Solver coarse={Math.min(coarse, fine)} fine={Math.max(coarse, fine)} />
       {problem.op === "conv" && fine > 0 && <Conventions />}
       <Code />
@@ -34,41 +35,16 @@ export function Sizes(): JSX.Element {
   );
 }
 
-// There and back: what the same layer transposed makes of the output.
-function RoundTrip(): JSX.Element | null {
-  const store = useStore();
-  const { problem } = store.trace.value;
-  const axis = problem.axes.at(-1)!;
-  const fine = problem.fineSize.at(-1)!;
-  let coarse: number;
-  try {
-    coarse = coarseSize(axis, fine);
-  } catch {
-    return null;
-  }
+// There and back: what the same layer transposed makes of the output of the convolution.
+function roundTrip(axis: Axis, fine: number): [string, string] | null {
+  if (fine < 1 || fine + axis.before + axis.after < extent(axis)) return null;
+  const coarse = coarseSize(axis, fine);
   const smallest = smallestFine(axis, coarse);
   const padding = fine - smallest;
-  return (
-    <p class="round-trip" data-testid="round-trip">
-      <span class="mono">{fine} → conv → {coarse} → conv_transpose → {smallest}</span><br />
-      {padding ? say("sizes.back", { coarse, smallest, padding, fine }) : say("sizes.back.exact", { coarse, fine })}
-    </p>
-  );
-}
-
-function Inputs({ axis, coarse, layer }: { axis: Parameters<typeof inputsOf>[0]; coarse: number; layer: string }): JSX.Element | null {
-  if (axis.stride > 64) return null;
-  let found: [number, number][];
-  try {
-    found = inputsOf(axis, coarse);
-  } catch {
-    return null;
-  }
-  if (!found.length) return null;
-  const inputs = found.map(([size]) => String(size));
-  const text = inputs.length > 1 ? inputs.slice(0, -1).join(", ") + say("sizes.and") + inputs.at(-1)! : inputs[0]!;
-  const paddings = found.map(([size, padding]) => say("sizes.inputs.entry", { padding, size })).join(", ");
-  return <p data-testid="inputs">{say("sizes.inputs", { count: found.length, coarse, layer, inputs: text, paddings })}</p>;
+  return [
+    `${fine} → conv → ${coarse} → conv_transpose → ${smallest}`,
+    padding ? say("sizes.back", { coarse, smallest, padding, fine }) : say("sizes.back.exact", { coarse, fine }),
+  ];
 }
 
 function Solver({ coarse, fine }: { coarse: number; fine: number }): JSX.Element {
@@ -138,8 +114,6 @@ function Conventions(): JSX.Element {
   const axis = problem.axes.at(-1)!;
   const fine = problem.fineSize.at(-1)!;
   const found = conventions(axis, fine);
-  const [first, second] = [found[0]!, found[1]!];
-  const shift = Math.abs(first.before - second.before);
   return (
     <section>
       <h3>{say("sizes.conventions", { fine })}</h3>
@@ -147,9 +121,6 @@ function Conventions(): JSX.Element {
         <thead><tr><th scope="col">{t("sizes.convention")}</th><th scope="col">{t("sizes.pads")}</th><th scope="col">{t("sizes.output")}</th></tr></thead>
         <tbody>{found.map((one) => <tr key={one.name}><td>{one.name}</td><td class="mono">({one.before}, {one.after})</td><td class="mono">{one.coarse}</td></tr>)}</tbody>
       </table>
-      {shift > 0 && <p class="note">{say("sizes.shift", {
-        count: shift, first: first.name, second: second.name, a: first.before, b: first.after, c: second.before, d: second.after, cells: shift,
-      })}</p>}
     </section>
   );
 }

@@ -21,7 +21,7 @@ from twofold.explain.relatives import adjoint, constant, grad_weight, resized, w
 from twofold.explain.steps import Cells, Lazy, Step, Term
 from twofold.explain.texts import say
 from twofold.filters import kernel
-from twofold.geometry import Axis, axis_name
+from twofold.geometry import Axis, Problem, axis_name
 
 if TYPE_CHECKING:
     from twofold.explain.arithmetic import Array
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from twofold.explain.trace import Trace
 
 __all__ = [
-    "BANK", "gradient_steps", "gradient_view", "image_view", "matrix_steps", "matrix_view", "overlap_view",
-    "phase_steps", "phases_view", "verdict_text",
+    "BANK", "filtered", "gradient_steps", "gradient_view", "image_view", "matrix_steps", "matrix_view", "overlap_view",
+    "phase_name", "phase_steps", "phases_view", "verdict_text",
 ]  # fmt: skip
 
 SHOWN_PHASES = 16
@@ -131,7 +131,7 @@ def phases_view(trace: Trace, tab: str | None, step: int | None, steps: Sequence
     elif not trace.withheld:
         array = trace.y.reshape(problem.result_shape)
     for index, part in enumerate(found[:SHOWN_PHASES]):
-        name = _phase_name(trace, part)
+        name = phase_name(trace, part)
         if all(part.taps):
             tables += planes(f"kernel-{index}", say("phases.kernel", phase=name), _sub_kernels(trace, part))[0]
         if array is not None:
@@ -163,14 +163,15 @@ def _phase_step(trace: Trace, found: Sequence[Part], index: int) -> Step:
 
 
 def _phase_formula(trace: Trace, part: Part) -> str:
-    name = _phase_name(trace, part)
+    name = phase_name(trace, part)
     if not all(part.taps):
         return say("phases.hole", phase=name)
     taps = " x ".join("{" + ",".join(elided(taps)) + "}" for taps in part.taps)
     return say("phases.formula", phase=name, taps=taps, sum=number(_first_sum(trace, part)))
 
 
-def _phase_name(trace: Trace, part: Part) -> str:
+def phase_name(trace: Trace, part: Part) -> str:
+    """Name a phase: (even, odd), or by remainders where the stride is above 2."""
     names = []
     for residue, axis in zip(part.residue, trace.problem.geometry.axes, strict=True):
         words_of_two = (say("phases.even"), say("phases.odd"))
@@ -353,10 +354,26 @@ def gradient_view(trace: Trace, tab: str | None, step: int | None, steps: Sequen
 # -- kernels on a picture ----------------------------------------------------------------------------------------------
 
 
+def filtered(trace: Trace, name: str) -> Array:
+    """Return the first channel of a picture through a kernel of the bank, of the same size; or the trace's own output.
+
+    >>> from twofold import explain
+    >>> filtered(explain.problem("conv i4x4 k2x2"), "box").shape
+    (4, 4)
+    """
+    problem = trace.problem
+    if name == "own":
+        return np.asarray(trace.y.reshape(problem.result_shape)[0, 0], dtype=np.float64)
+    picture = trace.x.reshape(trace.in_shape)[:1, :1].astype(np.float64)
+    weight = kernel(name).astype(np.float64)
+    layer = Problem.of("conv", picture.shape[2:], weight.shape, padding="same", dtype="float64")
+    return np.asarray(type(trace).of(layer, picture, weight[None, None]).y[0, 0])
+
+
 def image_view(trace: Trace) -> Description:
     """Describe the filter bank; the maps themselves are drawn by whoever has the picture."""
     tables = [table(f"bank-{name}", say("image.bank", name=name), kernel(name)) for name in BANK]
     own = trace.weight.reshape(trace.problem.weight_shape)[0, 0]
-    if own.ndim == 2 and max(own.shape) <= CELLS:
+    if own.ndim == 2 and max(own.shape) <= CELLS and not trace.withheld:
         tables.append(table("bank-own", say("image.bank", name=say("image.own")), own))
     return Description("image", None, say("title.image"), (say("image.why"),), tables=tuple(tables))

@@ -24,7 +24,8 @@ from twofold.explain.legend import NAMES, with_legend
 from twofold.explain.numbers import number
 from twofold.explain.panels import Box, beside, formula_box, stacked, text_box
 from twofold.explain.relatives import adjoint, stretched
-from twofold.explain.scene import MUTED, Scene
+from twofold.explain.scene import FOCUS, INK, MUTED, RULE, Item, Pixmap, Rect, Scene
+from twofold.explain.texts import say
 from twofold.explain.views import derived, description
 from twofold.explain.views.field import middle
 
@@ -36,6 +37,7 @@ __all__ = ["COUNTS", "PHASES", "frames", "view_scene"]
 
 _MARGIN, _NARROW, _WIDE = 20, 560, 1200
 _NOTE, _SIZE = 12.0, 14.0
+_BLUE, _ORANGE = np.array([0, 90, 160]), np.array([214, 110, 0])  # the ends of the scale of signed maps
 _TABLES = 24  # grids of one picture
 
 # Light to dark, as viridis has it from its yellow end: a count is also printed.
@@ -57,7 +59,7 @@ def view_scene(
     found = description(trace, view, tab, step, chain)
     draw = {
         "matrix": _matrix, "phases": _phases, "overlap": _overlap, "sizes": _sizes, "gradient": _gradient,
-        "image": _tables, "transposed": _zeros, "filter": _zeros,
+        "image": _images, "transposed": _zeros, "filter": _zeros,
     }  # fmt: skip
     boxes = _field(trace, found, chain) if view == "field" else draw[view](trace, found)
     return _framed(trace, found, boxes, chain)
@@ -89,7 +91,7 @@ def _framed(trace: Trace, found: Description, boxes: Sequence[Box], chain: Chain
     parts_ = [stacked(head, 4), body]
     if found.formula:
         parts_.append(formula_box("", found.formula.split("\n"), width))
-    notes = [line for text in found.why for line in _lines(text, width, _NOTE)]
+    notes = [line for text in found.why if text != found.formula for line in _lines(text, width, _NOTE)]
     whole = stacked([*parts_, stacked(notes, 3)], 18)
     size = math.ceil(max(whole.width, _NARROW) + 2 * _MARGIN), math.ceil(whole.height + 2 * _MARGIN)
     spoken = found.aria or found.formula or (found.why[0] if found.why else found.title)
@@ -140,7 +142,7 @@ def _board(
     seen = kinds["xo"] if not holes else {(r, c) for r, c in at if flags[r][c] == "x"}
     gone = kinds["xo"] - seen
 
-    def draw(x: float, y: float) -> list:  # type: ignore[type-arg]
+    def draw(x: float, y: float) -> list[Item]:
         return grid(
             values, x=x, y=y, cell=size, role=role, caption=name, focus=focus, marked=marked, padding=kinds["pzn"],
             holes=gone, faded=set(at) if faded else seen, shades=shades, labels=labels,
@@ -171,8 +173,46 @@ def _value(text: str) -> float:
         return math.nan
 
 
-def _tables(trace: Trace, found: Description) -> list[Box]:
-    return [_flow([_board(entry) for entry in found.tables[:_TABLES]])]
+def _images(trace: Trace, found: Description) -> list[Box]:
+    # The picture, and what each kernel makes of it, on one scale with 0 in the middle; each kernel below its map.
+    if trace.problem.rank != 2 or 0 in trace.in_shape or trace.x.dtype.kind == "c":
+        return [_flow([_board(entry) for entry in found.tables[:_TABLES]])]
+    picture = trace.x.reshape(trace.in_shape)[0, 0].astype(np.float64)
+    maps = [derived.filtered(trace, entry.name.removeprefix("bank-")) for entry in found.tables]
+    high = max((float(np.abs(m[np.isfinite(m)]).max(initial=0)) for m in maps), default=0.0) or 1.0
+    boxes = [stacked([text_box(say("image.input")), _map_box(_greys(picture))], 4)]
+    for entry, values in zip(found.tables, maps, strict=True):
+        boxes.append(
+            stacked([text_box(entry.caption), _map_box(_diverging(values / high)), _board(entry, caption="")], 4)
+        )
+    return [_flow(boxes), text_box(say("image.scale", low=number(-high), high=number(high)), _NOTE, fill=MUTED)]
+
+
+def _map_box(colours: Array) -> Box:
+    rows, columns, _ = colours.shape
+    side = max(1.0, min(240 / max(rows, columns), 16))
+    data = np.ascontiguousarray(colours).tobytes()
+
+    def draw(x: float, y: float) -> list[Item]:
+        frame = Rect(x, y, columns * side, rows * side, stroke=RULE)
+        return [Pixmap(x, y, columns * side, rows * side, columns, data), frame]
+
+    return Box(columns * side, rows * side, draw)
+
+
+def _greys(values: Array) -> Array:
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    grey = np.nan_to_num((values - low) / (high - low or 1.0), nan=0.0, posinf=1.0, neginf=0.0)
+    return np.repeat((np.clip(grey, 0, 1) * 255 + 0.5).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def _diverging(values: Array) -> Array:
+    # -1 is blue, 0 white, 1 orange; nan is grey.
+    share = np.clip(np.nan_to_num(np.abs(values), nan=0.0, posinf=1.0), 0, 1)[:, :, None]
+    ends = np.where((values < 0)[:, :, None], _BLUE, _ORANGE)
+    mixed = 255 + (ends - 255) * share
+    return np.where(np.isnan(values)[:, :, None], 128, mixed + 0.5).astype(np.uint8)
 
 
 def _listed(table: Table) -> Box:
@@ -248,9 +288,7 @@ def _dots(trace: Trace, found: Description) -> Box:
     row = -1 if found.step is None else found.step
     size = 8
 
-    def draw(x: float, y: float) -> list:  # type: ignore[type-arg]
-        from twofold.explain.scene import FOCUS, INK, Rect
-
+    def draw(x: float, y: float) -> list[Item]:
         frame = Rect(x, y, side[1] * size, side[0] * size, "#ffffff", MUTED)
         return [frame, *(Rect(x + c * size, y + r * size, size, size, FOCUS.fill if r == row else INK)
                          for r, c in sorted(cells))]  # fmt: skip
@@ -271,12 +309,14 @@ def _phases(trace: Trace, found: Description) -> list[Box]:
     for index in range(min(len(known), derived.SHOWN_PHASES)):
         colour = PHASES[index % len(PHASES)]
         quiet = found.step not in (None, index)
-        tables = [(name, entry) for name, entry in names.items() if name in _first_of(index)]
-        shown = []
-        for name, entry in tables:
+        shown = [entry for name, entry in names.items() if name in _first_of(index)]
+        kernels = [entry for entry in shown if entry.name.startswith("kernel")]
+        name = derived.phase_name(trace, known[index])
+        column = [] if kernels else [text_box(say("phases.hole", phase=name), _NOTE, fill=MUTED)]
+        for entry in shown:
             shades = {} if quiet else {(r, c): colour for r, row in enumerate(entry.rows) for c in range(len(row))}
-            shown.append(_board(entry, "weight" if name.startswith("kernel") else "output", faded=quiet, shades=shades))
-        boxes.append(shown)
+            column.append(_board(entry, "weight" if entry in kernels else "output", faded=quiet, shades=shades))
+        boxes.append(column)
     height = max((column[0].height for column in boxes), default=0)  # the outputs stand in one line
     columns = [stacked([replace(column[0], height=height), *column[1:]], 10) for column in boxes]
     whole = _interleaved(trace, found, known, strides)
@@ -358,7 +398,7 @@ def _level(name: str, shape: Sequence[int], sets: Sequence[tuple[int, ...]], rol
     marked = {(r - first[0], c - first[1]) for r in down for c in along}
     one = len(marked) == 1
 
-    def draw(x: float, y: float) -> list:  # type: ignore[type-arg]
+    def draw(x: float, y: float) -> list[Item]:
         return grid(values, x=x, y=y, cell=cell, role=role, caption=name, first=first, labels=labels,
                     focus=marked if one else (), marked=() if one else marked)  # fmt: skip
 
