@@ -252,7 +252,8 @@ class _Winograd(Planner):
         self.job_blocks = self.blocks
         self.images = self._images()
         self.points_at = self.images * self.image_bytes
-        self.block_bytes = self.points_at + self._points_bytes(self.band, self.images, self.pixel)
+        # At least so much that what the packer writes behind a patch does not reach the next one.
+        self.block_bytes = self.points_at + max(self._points_bytes(self.band, self.images, self.pixel), self._tail())
         self.patch_size = self.blocks * self.block_bytes + 4096
         # Behind the patch: rows of the result, sums, and what lies between two passes.
         self.widest = 2 * self.lanes * self.size
