@@ -125,6 +125,7 @@ def test_why_names_the_algorithm_and_the_predicted_error():
         assert "predicted error of the worst element" in p.why and f"{p.relative:.1g} of the largest" in p.why
     assert tf.plan(LONG, accuracy="fast").algorithm == "fft" != tf.plan(LONG).algorithm
     assert "inputs rounded to bfloat16" in tf.plan(LONG, accuracy="bf16").why
+    assert tf.plan(LONG, accuracy="fast").error == np.inf > tf.plan(LONG, accuracy="bf16").error > 9
     assert "asked for by name" in tf.plan(LONG, algorithm="direct").why
 
 

@@ -441,8 +441,14 @@ class Plan:
     @property
     def error(self) -> float:
         """The predicted error of the worst element, over the bound of a direct sum; infinite where there is no such."""
-        family = self._family
-        return 1.0 if family is None else float(family.error(self._engine().layer))
+        if self._fourier is not None:
+            return self._fourier.error
+        family, problem = self._family, self._plain
+        rounding = 0.0
+        if _rounds(problem, self.accuracy):  # of both factors, to 8 bits
+            terms = max(problem.multiplications / max(math.prod(problem.result_shape), 1), 1)
+            rounding = 2.0**-8 / ((terms + 2) * 2.0**-24)
+        return rounding + (1.0 if family is None else float(family.error(self._engine().layer)))
 
     @property
     def relative(self) -> float:
@@ -526,9 +532,8 @@ class Plan:
         return lines
 
     def _prediction(self) -> str:
-        error = self.error if self._fourier is None else math.inf
         bound = "(K + 2) u (conv(|x|, |weight|) + |bias|)"
-        limit = f"within {error:.3g} times {bound}" if error < math.inf else "not bounded by its own terms"
+        limit = f"within {self.error:.3g} times {bound}" if self.error < math.inf else "not bounded by its own terms"
         rounds = "inputs rounded to bfloat16; " if _rounds(self._plain, self.accuracy) else ""
         asked = "asked for by name" if self._asked else f"accuracy {self.accuracy}"
         return (

@@ -9,10 +9,10 @@ Its transpose is the sum over windows that layers are (Winograd 1980). With V_k 
 
 up to a factor for each row of B and G, chosen such that B has whole numbers. All of it exact, in fractions.
 
-The points decide the error. 0, 1, -1 and infinity have transforms that are exact in binary; a fifth brings a factor
-3 into some row, whatever it is. Further points are those of least error found by Barabasz, Anderson, Soodhalter and Gregg,
-"Error analysis and improving the accuracy of Winograd convolution", 2018 (arXiv:1803.10986), small and in pairs p, -1/p
-or p, -p, checked against their rivals by the measures below (tests/engine).
+The points decide the error. 0, 1, -1 and infinity have transforms that are exact in binary; a fifth brings a factor 3
+into some row, whatever it is. Further points are small and come in pairs p and -1/p, or p and -p, as those that were
+found best in Barabasz, Anderson, Soodhalter and Gregg, "Error analysis and improving the accuracy of Winograd
+convolution for deep neural networks", 2018 (arXiv:1803.10986); tests/engine hold them against their rivals.
 """
 
 from __future__ import annotations
