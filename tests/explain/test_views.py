@@ -296,16 +296,27 @@ def test_large_problems_are_described_without_being_written_out(text):
         assert len(json.dumps(found)) < 60_000
 
 
+def test_a_matrix_too_large_for_a_table_still_has_its_numbers():
+    found = description(explain.problem("conv i1000x1000 k3x3"), "matrix", step=5)
+    assert (
+        found.why[2]
+        == f"non-zeros {998 * 998 * 9} of {998 * 998 * 10**6}: the 9 numbers of the weight again and again."
+    )
+    assert not found.tables and found.formula.startswith("1*6 + 2*7 + 3*8")
+
+
 def test_an_infinite_weight_is_told_of_inserted_zeros():
     trace = explain.conv_transpose1d([1.0, 2.0], [1.0, np.inf], stride=2)
     assert say("why.zero-insert.differs") in description(trace, tab="zero-insert").why
 
 
-def test_empty_arrays_are_described():
-    for trace in (explain.conv2d(np.zeros((0, 1, 3, 3)), np.ones((1, 1, 2, 2))), explain.problem("conv ci0 i3x3 k2x2")):
-        for view in ("filter", "matrix", "phases", "overlap", "sizes", "field", "gradient"):
-            for tab in TABS.get(view, (None,)):
-                assert describe(trace, view, tab)["title"]
+@pytest.mark.parametrize("text", ["conv n0 i3x3 k2x2", "conv ci0 i3x3 k2x2", "conv co0 i3x3 k2x2", "conv n0 i3 k2"])
+def test_empty_arrays_are_described_and_drawn(text):
+    trace = explain.problem(text)
+    for view in ("filter", "matrix", "phases", "overlap", "sizes", "field", "image", "gradient"):
+        for tab in TABS.get(view, (None,)):
+            seen = trace.view(view, tab)
+            assert seen.describe()["title"] and seen.text() and seen.text(full=True) and seen.scene()
 
 
 def test_each_template_is_used():

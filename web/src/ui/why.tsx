@@ -2,19 +2,22 @@
 
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
+import { parseChain } from "../engine/analysis";
 import { type Description, describe, isSmall } from "../engine/describe";
 import { outSize, sums, write } from "../engine/problem";
-import type { Trace } from "../engine/trace";
+import { type Trace, makeTrace } from "../engine/trace";
 import type { View } from "../state";
 import { say, t } from "../texts";
 import { useStore } from "./context";
 
 /** What Python's `describe` says; only its title where there is too much to be gone through. */
-export function described(trace: Trace, view: View, tab: string): Description | null {
+export function described(trace: Trace, view: View, tab: string | null, layers?: string): Description | null {
   const own = view === "filter" || view === "transposed";
   const name = own ? (trace.isConv ? "filter" : "transposed") : view;
   try {
-    return isSmall(trace) ? describe(trace, name, name === "transposed" ? tab : null) : null;
+    const chain = layers && (view === "field" || view === "overlap") ? parseChain(layers) : null;
+    const first = chain && view === "field" ? makeTrace(chain.layers[0]!) : trace;
+    return isSmall(first) ? describe(first, name, name === "transposed" || name === "matrix" ? tab : null, null, chain) : null;
   } catch {
     return null;
   }
@@ -32,7 +35,9 @@ export function Why(): JSX.Element {
   const { problem } = trace;
   const view = store.view.value;
   const tab = store.tab.value;
-  const found = useMemo(() => described(trace, view, tab), [trace, view, tab]);
+  const { layers, transpose } = store.link.value;
+  const found = useMemo(() => described(trace, view, view === "matrix" ? (transpose ? "transpose" : "plain") : tab, layers),
+    [trace, view, tab, layers, transpose]);
   const lines = sums(problem);
   const said = view === "sizes" ? [t("why.sizes")] : found ? found.why.filter((text) => !/^( |output \()/.test(text) && text !== found.formula) : [say(view === "image" ? "image.why" : `why.${trace.isConv ? "filter" : tab}`)];
   return (

@@ -200,11 +200,15 @@ function Applied({ trace, entries, mirrored, name, columns }: AppliedProps): JSX
           }} />
       </label>
       {complaint && <p class="complaint" role="alert">{complaint}</p>}
-      <p class="mono" data-testid="product">{result.map(number).join(" ")}</p>
-      <p class="note">{say("matrix.round-trip", { other, name, numbers: "" })}<span class="mono" data-testid="round-trip">{back.map(number).join(" ")}</span></p>
+      <p class="mono" data-testid="product">{some(result)}</p>
+      <p class="note">{say("matrix.round-trip", { other, name, numbers: "" })}<span class="mono" data-testid="round-trip">{some(back)}</span></p>
     </div>
   );
 }
+
+// Numbers in a row; of many the first ones.
+const some = (values: readonly Num[]): string => values.length <= 64 ? values.map(number).join(" ") :
+  `${values.slice(0, 48).map(number).join(" ")}${t("more", { count: values.length - 48 })}`;
 
 function read(text: string, size: number): Num[] | null {
   const entries = text.split(/[\s,;]+/).filter(Boolean).map(readNumber);

@@ -18,7 +18,7 @@ export function Sizes(): JSX.Element {
   const [fine, coarse] = [problem.fineSize.at(-1)!, problem.coarseSize.at(-1)!];
   const rank = problem.axes.length;
   const lines = sums(problem);
-  const found = described(trace, "sizes", "");
+  const found = described(trace, "sizes", null);
   const back = roundTrip(axis, fine);
   return (
     <>

@@ -11,8 +11,10 @@ import numpy as np
 
 from twofold.analysis.chain import Chain
 from twofold.analysis.matrix import Matrix, matrix
-from twofold.analysis.overlap import chain_counts, counts, coverage, verdict
+from twofold.analysis.overlap import chain_counts, coverage, verdict
 from twofold.analysis.phases import Part, parts, stretched_multiplications
+from twofold.analysis.taps import LIMIT, count
+from twofold.errors import GeometryError
 from twofold.explain import words
 from twofold.explain.description import CELLS, Description, Table, axis_text, planes, table
 from twofold.explain.limits import CELLS as LARGE
@@ -43,7 +45,7 @@ BANK = ("sobel-x", "sobel-y", "box", "gaussian", "sharpen", "laplacian")
 def matrix_steps(trace: Trace, tab: str | None) -> Sequence[Step]:
     """Return a step per row: the dot product of the row with the input."""
     shown = adjoint(trace) if tab == "transpose" else trace
-    rows = math.prod(shown.problem.result_shape[1:])
+    rows = min(math.prod(shown.problem.result_shape[1:]), len(shown.gathered))  # of the first sample, if there is one
     return Lazy(rows, lambda index: shown.gathered[index])
 
 
@@ -52,11 +54,12 @@ def matrix_view(trace: Trace, tab: str | None, step: int | None, steps: Sequence
     problem, turned = trace.problem, tab == "transpose"
     name = "C" if (problem.op == "conv") != turned else "C^T"
     other = "C^T" if name == "C" else "C"
-    found = matrix(problem)
-    found = found.transposed if turned else found
-    rows, columns = found.shape
+    shape = math.prod(problem.result_shape[1:]), math.prod(trace.in_shape[1:])
+    rows, columns = shape[::-1] if turned else shape
     why = [say("matrix.shape", name=name, rows=rows, columns=columns), say("matrix.rows")]
-    why.append(say("matrix.count", count=found.places, places=rows * columns, weights=math.prod(problem.weight_shape)))
+    small = count(problem) <= LIMIT
+    places = matrix(problem).places if small else count(problem) // problem.batch
+    why.append(say("matrix.count", count=places, places=rows * columns, weights=math.prod(problem.weight_shape)))
     if problem.batch > 1:
         why.append(say("matrix.sample", batch=problem.batch))
     if turned:
@@ -66,14 +69,13 @@ def matrix_view(trace: Trace, tab: str | None, step: int | None, steps: Sequence
         back = adjoint(trace, _without_bias(trace))
         why.append(say("matrix.round-trip", name=name, other=other, numbers=_numbers(back.y)))
     tables = []
-    if max(rows, columns) <= CELLS:
-        shape, in_shape = trace.problem.result_shape, trace.in_shape
-        labels = (_labels("x", shape), _labels("y", in_shape)) if turned else (
-            _labels("x", in_shape), _labels("y", shape)
-        )  # fmt: skip
+    if max(rows, columns) <= CELLS and rows * columns:
+        sides = trace.in_shape, trace.problem.result_shape
+        labels = [_labels(letter, side) for letter, side in zip("xy", sides[::-1] if turned else sides, strict=True)]
+        found = matrix(problem).transposed if turned else matrix(problem)
         tables = [_matrix_table(trace, found), Table("columns", "columns", (tuple(labels[0]),)),
                   Table("rows", "rows", (tuple(labels[1]),))]  # fmt: skip
-    else:
+    elif rows * columns:
         why.append(say("why.large", name=name, rows=rows, columns=columns, most=CELLS))
     formula = aria = ""
     if step is not None:
@@ -227,12 +229,13 @@ def overlap_view(trace: Trace, chain: Chain) -> Description:
     text = verdict_text(problem.geometry.axes)
     why = [say("overlap.transposed" if transposed else "overlap.conv"), text]
     tables: list[Table] = []
-    lines = counts(problem)
     if problem.rank > 1:
-        for i, line in enumerate(lines):
-            if len(line) <= CELLS:
-                name = axis_name(i, problem.rank)
-                tables.append(table(f"strip-{name}", say("overlap.strip", axis=axis_text(i, problem.rank)), line))
+        for i, (axis, coarse, fine) in enumerate(
+            zip(problem.geometry.axes, problem.coarse_size, problem.fine_size, strict=True)
+        ):
+            if fine <= CELLS:
+                caption = say("overlap.strip", axis=axis_text(i, problem.rank))
+                tables.append(table(f"strip-{axis_name(i, problem.rank)}", caption, axis.overlap(coarse, fine)))
     whole = max(problem.fine_size) <= CELLS
     if whole:
         array = coverage(problem)[None, None]
@@ -339,7 +342,10 @@ def gradient_view(trace: Trace, tab: str | None, step: int | None, steps: Sequen
         tables, more = planes("grad-input", say("gradient.caption.input"), other.y.reshape(other.problem.result_shape))
         why += more
     else:
-        tables, more = planes("grad-weight", say("gradient.caption.weight"), grad_weight(trace, ones))
+        try:
+            tables, more = planes("grad-weight", say("gradient.caption.weight"), grad_weight(trace, ones))
+        except GeometryError as refusal:  # a weight cell that meets very many inputs
+            tables, more = [], [say("why.withheld", reason=refusal.rule)]
         why += more
         if trace.bias is not None:
             cells = trace.problem.batch * math.prod(trace.problem.out_size)
@@ -373,7 +379,8 @@ def filtered(trace: Trace, name: str) -> Array:
 def image_view(trace: Trace) -> Description:
     """Describe the filter bank; the maps themselves are drawn by whoever has the picture."""
     tables = [table(f"bank-{name}", say("image.bank", name=name), kernel(name)) for name in BANK]
-    own = trace.weight.reshape(trace.problem.weight_shape)[0, 0]
-    if own.ndim == 2 and max(own.shape) <= CELLS and not trace.withheld:
+    shape = trace.problem.weight_shape
+    if trace.problem.rank == 2 and max(shape[2:]) <= CELLS and not trace.withheld and 0 not in (*shape, trace.y.size):
+        own = trace.weight.reshape(shape)[0, 0]
         tables.append(table("bank-own", say("image.bank", name=say("image.own")), own))
     return Description("image", None, say("title.image"), (say("image.why"),), tables=tuple(tables))

@@ -15,6 +15,7 @@ import numpy as np
 
 from twofold.analysis.chain import Chain, reaches, sees
 from twofold.analysis.phases import parts
+from twofold.analysis.taps import LIMIT, count
 from twofold.errors import GeometryError
 from twofold.explain.description import CELLS, Description, Table
 from twofold.explain.figure import FRAMES, dot_box
@@ -38,6 +39,7 @@ __all__ = ["COUNTS", "PHASES", "frames", "view_scene"]
 _MARGIN, _NARROW, _WIDE = 20, 560, 1200
 _NOTE, _SIZE = 12.0, 14.0
 _BLUE, _ORANGE = np.array([0, 90, 160]), np.array([214, 110, 0])  # the ends of the scale of signed maps
+_PIXELS = 256  # px of a map, and its cells at most
 _TABLES = 24  # grids of one picture
 
 # Light to dark, as viridis has it from its yellow end: a count is also printed.
@@ -189,8 +191,10 @@ def _images(trace: Trace, found: Description) -> list[Box]:
 
 
 def _map_box(colours: Array) -> Box:
+    every = -(-max(colours.shape[:2]) // _PIXELS)  # of a large picture some cells stand for their neighbours
+    colours = colours[::every, ::every]
     rows, columns, _ = colours.shape
-    side = max(1.0, min(240 / max(rows, columns), 16))
+    side = min(_PIXELS / max(rows, columns), 16)
     data = np.ascontiguousarray(colours).tobytes()
 
     def draw(x: float, y: float) -> list[Item]:
@@ -247,7 +251,7 @@ def _zeros(trace: Trace, found: Description) -> list[Box]:
 def _matrix(trace: Trace, found: Description) -> list[Box]:
     names = {entry.name: entry for entry in found.tables}
     if "matrix" not in names:
-        return [_dots(trace, found)]
+        return [_dots(trace, found)] if 0 < count(trace.problem) <= LIMIT else []
     table = names["matrix"]
     rows, columns = len(table.rows), len(table.rows[0])
     cell = 40 if max(rows, columns) <= 12 else 30 if max(rows, columns) <= 25 else 24
@@ -263,7 +267,7 @@ def _matrix(trace: Trace, found: Description) -> list[Box]:
     board = _board(table, marked=marked, shades=shades, cell=cell, caption=found.why[0].split(":")[0],
                    text=lambda value, flag: "·" if flag == "o" else value)  # fmt: skip
     shown = adjoint(trace) if found.tab == "transpose" else trace
-    if shown.withheld or columns > 25:
+    if shown.withheld or columns > 25 or not shown.x.size:
         return [board]
     x = Table("x", "x", tuple((text,) for text in _numbers(shown.x, columns)))
     y = Table("y", "y", tuple((text,) for text in _numbers(shown.y, rows)))

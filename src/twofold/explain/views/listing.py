@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from twofold.errors import GeometryError
 from twofold.explain import limits
 from twofold.explain.description import Description, Table
 from twofold.explain.text import DOTS, Block, beside
@@ -71,9 +72,12 @@ def _steps(trace: Trace, full: bool) -> list[str]:
     if full:
         cells = math.prod(trace.problem.result_shape)
         limits.check_written("the whole text", shown, trace.terms, cells, repair="text() without full, or a picture")
-    lines = []
+    lines: list[str] = []
     for index in range(shown):
-        step = steps[index]
+        try:
+            step = steps[index]
+        except GeometryError as refusal:
+            return [*lines, f"no step is shown here: {refusal.rule}"]
         name = "(" + ",".join(map(str, step.focus.cells[0][2:])) + ")"
         first, *more = step.formula(full).split("\n")
         lines += [f"{name}  {first}", *("      " + line for line in more)]
