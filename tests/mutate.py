@@ -351,6 +351,8 @@ MUTANTS = [
     Mutant(
         "rounder skips the rest", "engine/rounding.py", "f.loop(stop, start=whole)", "f.loop(whole, start=whole)", WORDS
     ),
+    Mutant("large tiles are standard", "engine/families.py", "return all(cut.m <= 2 or", "return all(True or", WORDS),
+    Mutant("packing costs nothing", "engine/families.py", "if fresh else 0.0", "if False else 0.0", WORDS),
     # transforms
     Mutant("a block too long", "engine/fourier.py", "size - reach + 1, cells)", "size - reach + 2, cells)", FOURIER),
     Mutant(

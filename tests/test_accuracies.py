@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -298,3 +299,32 @@ def test_more_than_three_axes_have_algorithms_too():
     text = "conv n2 ci6 co8 i5x4x6x7 k2x3x2x3"
     for name in algorithms(text, "fast"):
         assert tf.plan(text, algorithm=name).algorithm == name
+
+
+def test_functions_choose_for_weights_that_are_new_on_each_call():
+    text = "conv n1 ci512 co512 i8x8 k3x3 p1x1"  # transforms of 2.4 million weights, for 64 pixels
+    problem = Problem.parse(text)
+    assert known(problem, "fast").algorithm == "direct"
+    assert (
+        known(replace(problem, batch=64), "fast").algorithm != "direct" != tf.plan(problem, accuracy="fast").algorithm
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["conv ci64 co32 i96 k3 p1", "conv ci64 co32 i96 k2", "conv_transpose ci32 co16 i40 k4 s2 p1"]
+)
+def test_standard_keeps_small_elements_beside_large_ones_within_their_bound(text):
+    problem = Problem.parse(text)
+    weight = RNG.standard_normal(problem.weight_shape).astype(np.float32)
+    x = RNG.standard_normal((1, problem.in_channels, *problem.in_size)).astype(np.float32)
+    for step in range(7):  # wherever the edge lies in a tile
+        local = x.copy()
+        local[..., 30 + step :] *= 1e-6
+        exact = reference.run(problem, local.astype("f8"), weight.astype("f8"))
+        size = reference.run(problem, abs(local).astype("f8"), abs(weight).astype("f8"))
+        terms = problem.in_channels * -(-problem.geometry.kernel_size[0] // problem.geometry.axes[0].stride)
+        bound = (terms + 2) * 2.0**-24 * size
+        for name in algorithms(problem, "standard"):
+            y = tf.plan(problem, algorithm=name).run(local, weight)
+            assert (abs(y - exact) <= 4 * bound).all(), name
+    assert len(algorithms(problem, "standard")) > 1

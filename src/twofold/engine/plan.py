@@ -68,6 +68,7 @@ class Setting:
     packs: bool = False  # whether calls bring weights that are not packed, and jobs pack them
     family: str = ""  # whose packing of weights the calls of a plan share; the best one if empty
     accuracy: str = "standard"  # of which families the best one is taken
+    fresh: bool = False  # whether every call brings another weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +228,9 @@ def bound_of(setting: Setting) -> Bound:
             with suppress(KeyError, ValueError):  # of a family that is no more, or does not fit
                 return Bound(replace(_layer(setting), scale=known.scale), machine, setting.threads, known.family)
         layer = _layer(setting)
-        return Bound(layer, machine, setting.threads, families.choose(layer, machine, setting.accuracy).name)
+        return Bound(
+            layer, machine, setting.threads, families.choose(layer, machine, setting.accuracy, setting.fresh).name
+        )
 
     found: Bound = kept((setting, machine), make)
     return found
@@ -250,8 +253,8 @@ def tuned(setting: Setting, measure: Callable[[Bound], Callable[[], object]]) ->
 
 
 def _remembered(setting: Setting) -> str:
-    # What a layer is called on disk.
-    return str(setting)
+    # What a layer is called on disk: what was found out with packed weights is for others, too.
+    return str(replace(setting, fresh=False))
 
 
 def _layer(setting: Setting) -> Layer:
@@ -764,7 +767,8 @@ class Plan:
         setting = Setting(problem, _dense(problem), _can_fold(problem), problem.layout == "channels_last", 1)
         layer = _layer(setting)
         cycle = _CYCLE_DEPTHWISE if layer.depthwise else _CYCLE
-        return families.choose(layer, machine, self.accuracy).cost(layer, machine) * cycle
+        best = families.choose(layer, machine, self.accuracy, self._fresh)
+        return (best.cost(layer, machine) + (best.packing(layer) if self._fresh else 0.0)) * cycle
 
     def _transformed(self, engine: Fourier, x: Array, weight: Any, bias: Array | None, residual: Array | None) -> Array:
         problem = self._plain
@@ -853,7 +857,7 @@ class Plan:
         is_folded = can_fold if is_folded is None else is_folded
         last = problem.layout == "channels_last"
         setting = Setting(problem, weight_strides, is_folded, last, self.threads, self.activation, self.residual)
-        setting = replace(setting, family=self._asked or "", accuracy=self.accuracy)
+        setting = replace(setting, family=self._asked or "", accuracy=self.accuracy, fresh=self._fresh)
         is_plain = (weight_strides, is_folded) == (dense, can_fold)
         return setting if is_plain else replace(setting, family=self._engine().family.name)
 
