@@ -11,7 +11,9 @@ from twofold.engine import toom
 from twofold.engine.toom import MOST
 
 ALL = [(m, r) for m in range(1, MOST + 1) for r in range(1, MOST + 1) if m + r - 1 <= MOST]
-RIVALS = [Fraction(sign * a, b) for sign in (1, -1) for a, b in ((1, 2), (2, 1), (1, 3), (3, 1), (3, 2), (2, 3), (4, 1))]
+RIVALS = [
+    Fraction(sign * a, b) for sign in (1, -1) for a, b in ((1, 2), (2, 1), (1, 3), (3, 1), (3, 2), (2, 3), (4, 1))
+]
 
 
 @pytest.mark.parametrize(("m", "r"), ALL)
