@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from twofold import files
 
@@ -47,12 +47,12 @@ class Coder(nn.Module):
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Return what each decoder makes of the code of x."""
         run = self.layers
-        code = F.relu(run["encoder-2"](F.relu(run["encoder-1"](x))))
-        plain = [run[f"{name}-2"](F.relu(run[f"{name}-1"](code))) for name in ("k3", "k4")]
-        middle = F.relu(run["resize-1"](F.interpolate(code, scale_factor=2)))
-        resized = run["resize-2"](F.interpolate(middle, scale_factor=2))
-        middle = F.relu(F.pixel_shuffle(run["shuffle-1"](code), 2))
-        return [*plain, resized, F.pixel_shuffle(run["shuffle-2"](middle), 2)]
+        code = functional.relu(run["encoder-2"](functional.relu(run["encoder-1"](x))))
+        plain = [run[f"{name}-2"](functional.relu(run[f"{name}-1"](code))) for name in ("k3", "k4")]
+        middle = functional.relu(run["resize-1"](functional.interpolate(code, scale_factor=2)))
+        resized = run["resize-2"](functional.interpolate(middle, scale_factor=2))
+        middle = functional.relu(functional.pixel_shuffle(run["shuffle-1"](code), 2))
+        return [*plain, resized, functional.pixel_shuffle(run["shuffle-2"](middle), 2)]
 
 
 def photograph() -> np.ndarray:
@@ -98,7 +98,7 @@ def main() -> None:
     plan = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
     for step in range(STEPS):
         x = batch(rng, photo)
-        losses = [F.mse_loss(y, x) for y in coder(x)]
+        losses = [functional.mse_loss(y, x) for y in coder(x)]
         optimiser.zero_grad()
         sum(losses).backward()
         optimiser.step()

@@ -402,6 +402,15 @@ def test_a_large_input_is_shown_at_once(visit):
     assert page.cell("output", 0, 0).text_content() == str(5 * 1 + 6 * 2 + 8 * 201 + 9 * 202)
     assert page.hover("output", 1, 1).count("*") == 9
     assert page("input").locator("td").count() < 400
+    page.page.mouse.move(2, 2)
+    page("output").locator('[tabindex="0"]').focus()
+    for _ in range(12):
+        page.page.keyboard.press("ArrowDown")
+    reached = page.page.evaluate("document.activeElement.dataset.rc")
+    assert int(reached.split(",")[0]) >= 12
+    assert page("live").text_content().startswith(f"output row {reached.split(',')[0]} ")
+    page("last").click()
+    assert page.formula.endswith(f"= {page.cell('output', 199, 199).text_content()}")
 
 
 def test_a_million_cells_do_not_freeze_the_page(visit):

@@ -218,21 +218,32 @@ function LargePlane(props: PlaneProps): JSX.Element {
   // The window follows what is selected elsewhere.
   useEffect(() => effect(() => {
     const { cell, inp, out, weight } = store.selection.value;
-    if (!cell || cell.array === array) return;
-    const column = array === "input" ? inp : array === "output" ? out : weight;
+    if (!cell) return;
+    const own = cell.array === array;
+    const column = own ? [cell.index] : array === "input" ? inp : array === "output" ? out : weight;
     const first = column.find((index) => index >= start && index < start + planes.size);
     if (first === undefined) return;
     const [row, col] = [Math.floor((first - start) / planes.columns), (first - start) % planes.columns];
     setCorner((now) => {
-      const inside = row >= now[0] && row + 3 <= now[0] + size.rows && col >= now[1] && col + 3 <= now[1] + size.columns;
+      const room = own ? 1 : 3; // of a window of the kernel more than its first cell should be in sight
+      const inside = row >= now[0] && row + room <= now[0] + size.rows && col >= now[1] && col + room <= now[1] + size.columns;
       return inside ? now : shift(row - 2, col - 2);
     });
   }), [array, plane, trace]);
 
+  // Arrow keys at the edge move the window on, and the focus stays where it is on the screen.
+  const onEdge = (down: number, right: number): boolean => {
+    const next = shift(corner[0] + down, corner[1] + right);
+    if (next[0] === corner[0] && next[1] === corner[1]) return false;
+    const { focus } = store;
+    setCorner(next);
+    if (focus.value) focus.value = { array, index: focus.value.index + (next[0] - corner[0]) * planes.columns + next[1] - corner[1] };
+    return true;
+  };
   const values = array === "input" ? trace.x : array === "weight" ? trace.weight : wholeOutput(trace);
   return (
     <div class="large">
-      <Grid key={corner.join()} id={props.id} caption={props.caption} label={captionText(props)} rows={size.rows}
+      <Grid origin={corner} onEdge={onEdge} id={props.id} caption={props.caption} label={captionText(props)} rows={size.rows}
         columns={size.columns} tone={array} text={(row, column) => text(at(row, column))}
         say={(row, column) => spoken(array, unravel(at(row, column), shape), shape)}
         cell={(row, column): Cell => ({ array, index: at(row, column) })} marks={marks}

@@ -46,11 +46,12 @@ export function FormulaBar(): JSX.Element {
       </div>
       {steps > 0 && (
         <div class="scrubber" role="group" aria-label={t("bar.steps")}>
-          <button type="button" data-testid="first" aria-label={t("bar.first")} onClick={() => { store.stop(); store.goTo(0); }}>|◀</button>
-          <button type="button" data-testid="back" aria-label={t("bar.back")} onClick={() => { store.stop(); store.goTo(store.step.value - 1); }}>◀</button>
+          <button type="button" data-testid="first" aria-label={t("bar.first")} onClick={() => { store.stop(); store.goTo(0); }}>|‹</button>
+          <button type="button" data-testid="back" aria-label={t("bar.back")} onClick={() => { store.stop(); store.goTo(store.step.value - 1); }}>‹</button>
           <button type="button" data-testid="play" class="play" aria-label={playing ? t("bar.pause") : t("bar.play")}
             aria-pressed={playing} onClick={() => togglePlay(store)}>{playing ? "❚❚" : "▶"}</button>
-          <button type="button" data-testid="step" aria-label={t("bar.step")} onClick={() => stepOn(store)}>▶|</button>
+          <button type="button" data-testid="step" aria-label={t("bar.step")} onClick={() => stepOn(store)}>›</button>
+          <button type="button" data-testid="last" aria-label={t("bar.last")} onClick={() => { store.stop(); store.goTo(last); }}>›|</button>
           <input type="range" min={0} max={last} value={store.step.value} data-testid="scrub" aria-label={t("bar.scrub")}
             aria-valuetext={t("bar.count", { step: store.step.value + 1, count: steps })}
             onInput={(event) => { store.stop(); store.goTo(Number(event.currentTarget.value)); }} />

@@ -25,6 +25,8 @@ export interface GridProps {
   shade?(row: number, column: number): number | null; // 0 … 1 on the scale of counts
   ring?: { top: number; left: number; bottom: number; right: number; text(row: number, column: number): string };
   heads?: { row(row: number): ComponentChildren; column(column: number): ComponentChildren; onRow?(row: number): Cell; onColumn?(column: number): Cell };
+  onEdge?(down: number, right: number): boolean; // an arrow key leads out of a window: whether there was more
+  origin?: readonly [number, number]; // where the first cell stands in the array, if this is a window on it
   edit?: boolean;
   note?: ComponentChildren;
 }
@@ -40,7 +42,12 @@ export function Grid(props: GridProps): JSX.Element {
 
   const find = (target: EventTarget | null): HTMLTableCellElement | null =>
     (target as Element | null)?.closest?.<HTMLTableCellElement>("[data-rc]") ?? null;
-  const place = (td: HTMLElement): [number, number] => td.dataset.rc!.split(",").map(Number) as [number, number];
+  const [top, left] = props.origin ?? [0, 0];
+  const nameOf = (row: number, column: number): string => `${row + top},${column + left}`;
+  const place = (td: HTMLElement): [number, number] => {
+    const [row, column] = td.dataset.rc!.split(",").map(Number) as [number, number];
+    return [row - top, column - left];
+  };
   const cellOf = (td: HTMLTableCellElement | null): Cell | null => {
     if (!td || !props.cell) return null;
     const [row, column] = place(td);
@@ -51,7 +58,7 @@ export function Grid(props: GridProps): JSX.Element {
   const move = (row: number, column: number): void => {
     const target = { row: clamp(row, props.rows), column: clamp(column, props.columns) };
     const old = table.current!.querySelector<HTMLElement>('[tabindex="0"]');
-    const next = table.current!.querySelector<HTMLElement>(`[data-rc="${target.row},${target.column}"]`);
+    const next = table.current!.querySelector<HTMLElement>(`[data-rc="${nameOf(target.row, target.column)}"]`);
     if (!next) return;
     if (old) old.tabIndex = -1;
     next.tabIndex = 0;
@@ -72,6 +79,9 @@ export function Grid(props: GridProps): JSX.Element {
     if (step) {
       event.preventDefault();
       store.hover.value = null;
+      const out = (at: number, size: number): number => (at < 0 ? at : at >= size ? at - size + 1 : 0);
+      const [down, right] = [out(step[0], props.rows), out(step[1], props.columns)];
+      if (event.key.startsWith("Arrow") && (down || right) && props.onEdge?.(down, right)) return;
       move(...step);
     } else if (event.key === "Enter") {
       const cell = props.cell?.(row, column);
@@ -81,7 +91,7 @@ export function Grid(props: GridProps): JSX.Element {
       }
     } else if (event.key === "F2" && props.edit) {
       event.preventDefault();
-      setEditing(`${row},${column}`);
+      setEditing(nameOf(row, column));
     }
   };
 
@@ -98,15 +108,15 @@ export function Grid(props: GridProps): JSX.Element {
       }}>{props.heads.row(row)}</th>}
       {range(-ring.left, props.columns + ring.right).map((column) => {
         const inside = row >= 0 && column >= 0 && row < props.rows && column < props.columns;
-        const key = `${row},${column}`;
+        const key = nameOf(row, column);
         const text = inside ? props.text(row, column) : ring.text(row, column);
         if (!inside) {
-          return <td key={key} data-rc={key} class="pad padding" aria-label={t("cell.padding", { value: text })}>{text}</td>;
+          return <td key={column} data-rc={key} class="pad padding" aria-label={t("cell.padding", { value: text })}>{text}</td>;
         }
         const shade = props.shade?.(row, column) ?? null;
         const cell = props.cell?.(row, column) ?? null;
         return (
-          <td key={key} data-rc={key} class={props.className?.(row, column) ?? ""}
+          <td key={column} data-rc={key} class={props.className?.(row, column) ?? ""}
             style={shade === null ? undefined : { "--shade": shade }}
             tabIndex={row === here.current.row && column === here.current.column ? 0 : -1}
             aria-label={`${props.say?.(row, column) ?? `${props.label} ${t("cell.at", { row, column })}`} ${t("cell.value", { value: text })}`}>
@@ -190,8 +200,9 @@ function lighting(table: HTMLTableElement, props: GridProps, selection: () => Se
     lit = [];
     if (!props.marks) return;
     if (!cells.size) for (const td of table.querySelectorAll<HTMLElement>("[data-rc]")) cells.set(td.dataset.rc!, td);
+    const [top, left] = props.origin ?? [0, 0];
     for (const [row, column, label, kind] of props.marks(now)) {
-      const td = cells.get(`${row},${column}`);
+      const td = cells.get(`${row + top},${column + left}`);
       if (!td) continue;
       td.classList.add(kind === "soft" ? "soft" : "hit");
       if (kind === "focus") td.classList.add("focus");

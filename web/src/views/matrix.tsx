@@ -83,7 +83,7 @@ function Table(props: Shown): JSX.Element {
   const short = (index: number, shape: number[]): string => commas(unravel(index, shape), shape).replaceAll(",", trace.problem.axes.length > 1 ? "," : "");
   return (
     <>
-      <Grid id="matrix" caption={<b>{name}</b>} label={t("matrix.label", { name })} rows={rows} columns={columns} tone="plain"
+      <Grid key={`${corner},${left}`} origin={[corner, left]} id="matrix" caption={<b>{name}</b>} label={t("matrix.label", { name })} rows={rows} columns={columns} tone="plain"
         text={(row, column) => { const entry = entryAt(props, row + corner, column + left); return entry ? number(entry.value) : "0"; }}
         className={(row, column) => {
           const entry = entryAt(props, row + corner, column + left);
