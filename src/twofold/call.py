@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from twofold import reference
-from twofold.accuracies import chosen
+from twofold.accuracies import DEFAULT, chosen
 from twofold.arrays import Kind, kind_of, shape_of
 from twofold.dtypes import result_dtype, rounded, rounded_to_bfloat, sum_dtype, widened
 from twofold.errors import GeometryError, TwofoldError, UnsupportedError
@@ -84,7 +84,7 @@ class Call:
     x: Array
     other: Array  # the weight, or grad_y for a weight gradient
     bias: Array | None = None
-    accuracy: str = "standard"
+    accuracy: str = DEFAULT
 
 
 def describe(door: Door, x: Any, weight: Any, bias: Any, options: Mapping[str, Any]) -> Call:

@@ -264,7 +264,8 @@ def test_accuracy_decides():
     assert F2.name in names["standard"] and F4.name not in names["standard"]
     assert {F2.name, F3.name, F4.name} <= set(names["fast"])
     assert families.choose(layer, here, "strict").name == "direct"
-    assert families.choose(layer, here).name == F2.name
+    assert families.choose(layer, here).name == "direct"  # strict is the default
+    assert families.choose(layer, here, "standard").name == F2.name
     assert families.choose(layer, here, "fast").name in (F4.name, F6.name)
 
 

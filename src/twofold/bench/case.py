@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from twofold.accuracies import DEFAULT
 from twofold.geometry import Problem
 
 __all__ = ["Cannot", "Case", "Missing", "Prepared", "flipped", "guest", "load"]
@@ -50,7 +51,7 @@ class Case:
     variant: str
     threads: int
     folder: Path
-    accuracy: str = "standard"
+    accuracy: str = DEFAULT
 
     @property
     def transposed(self) -> bool:
@@ -122,9 +123,7 @@ def guest(module: str, pip: str) -> Any:
         raise Missing(f"not complete, it lacks {error.name}: pip install {pip}") from None
 
 
-def load(
-    folder: Path, problem: Problem, variant: str, threads: int, training: bool, accuracy: str = "standard"
-) -> Case:
+def load(folder: Path, problem: Problem, variant: str, threads: int, training: bool, accuracy: str = DEFAULT) -> Case:
     """Read the arrays that the harness has written for this problem."""
     grad_y = np.load(folder / "grad_y.npy") if training else None
     x, weight = np.load(folder / "x.npy"), np.load(folder / "weight.npy")

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from twofold import __version__
-from twofold.accuracies import chosen
+from twofold.accuracies import DEFAULT, chosen
 from twofold.bench.oracle import NAMES, write_inputs
 from twofold.bench.peers import OURS, Peer
 from twofold.bench.process import Refused, Worker, cores
@@ -54,7 +54,7 @@ class Settings:
     seconds: float = 1.0
     training: bool = False
     timeout: float = 180.0
-    accuracy: str = "standard"
+    accuracy: str = DEFAULT
     algorithms: bool = False
 
     def __post_init__(self) -> None:

@@ -58,7 +58,7 @@ def bench(
     accuracy: Annotated[
         str,
         typer.Option(
-            metavar="WORD", help="How exact twofold is to be: strict, standard, fast or bf16. Default standard.",
+            metavar="WORD", help="How exact twofold is to be: strict, standard, fast or bf16. Default strict.",
             autocompletion=completing("strict", "standard", "fast", "bf16"), show_default=False,
         ),
     ] = "standard",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from twofold.accuracies import allows
+from twofold.accuracies import DEFAULT, allows
 from twofold.engine import depthwise, planar_schedule, pointwise, schedule, single, tables, winograd, winograd_schedule
 from twofold.engine.emit import BYTES
 from twofold.engine.machine import Machine
@@ -129,14 +129,14 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def available(layer: Layer, machine: Machine, accuracy: str = "standard") -> list[Family]:
+def available(layer: Layer, machine: Machine, accuracy: str = DEFAULT) -> list[Family]:
     """Return the families that compute a layer within this accuracy."""
     found = [f for f in FAMILIES if f.fits(layer, machine)]
     unit = 2.0**-53 if layer.scalar == "double" else 2.0**-24
     return [f for f in found if f.direct or allows(accuracy, f.error(layer), f.relative(layer), unit)]
 
 
-def choose(layer: Layer, machine: Machine, accuracy: str = "standard", fresh: bool = False) -> Family:
+def choose(layer: Layer, machine: Machine, accuracy: str = DEFAULT, fresh: bool = False) -> Family:
     """Return the family of the least estimated cost within this accuracy.
 
     fresh  whether every call brings another weight, which it packs

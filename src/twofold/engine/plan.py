@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from twofold import reference
-from twofold.accuracies import chosen
+from twofold.accuracies import DEFAULT, chosen
 from twofold.arrays import kind_of
 from twofold.dtypes import rounded_to_bfloat
 from twofold.engine import families, fourier, pool, threads, wisdom
@@ -67,7 +67,7 @@ class Setting:
     residual: bool = False
     packs: bool = False  # whether calls bring weights that are not packed, and jobs pack them
     family: str = ""  # whose packing of weights the calls of a plan share; the best one if empty
-    accuracy: str = "standard"  # of which families the best one is taken
+    accuracy: str = DEFAULT  # of which families the best one is taken
     fresh: bool = False  # whether every call brings another weight
 
 
@@ -105,7 +105,7 @@ def plan(
     threads     how many; by default what the process is told (`OMP_NUM_THREADS`, torch, threadpoolctl)
     tune        measure two or three candidates instead of trusting the estimate, and remember which one won
     accuracy    strict, standard, fast or bf16: see `twofold.accuracies`; by default that of the `with
-                twofold.accuracy(…)` around, else standard
+                twofold.accuracy(…)` around, else strict
     algorithm   one of `algorithms(problem, accuracy)` instead of the one that is estimated to be fastest; where no
                 accuracy is given, any that computes the problem
     raises      GeometryError, UnsupportedError
@@ -365,7 +365,7 @@ class Plan:
 
     def __init__(
         self, problem: Problem, activation: str, slope: float, residual: bool, limit: int | None, tune: bool,
-        accuracy: str = "standard", algorithm: str | None = None, fresh: bool = False,
+        accuracy: str = DEFAULT, algorithm: str | None = None, fresh: bool = False,
     ) -> None:  # fmt: skip
         self.problem, self.accuracy = problem, accuracy
         self._asked, self._fresh = algorithm, fresh
