@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twofold.accuracies import DEFAULT
 from twofold.cli.console import print_json, say, seconds_text, telling
 from twofold.cli.options import completing
 from twofold.errors import GeometryError
@@ -61,7 +62,7 @@ def bench(
             metavar="WORD", help="How exact twofold is to be: strict, standard, fast or bf16. Default strict.",
             autocompletion=completing("strict", "standard", "fast", "bf16"), show_default=False,
         ),
-    ] = "standard",
+    ] = DEFAULT,
     all_algorithms: Annotated[
         bool,
         typer.Option(
