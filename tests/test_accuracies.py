@@ -57,20 +57,20 @@ def test_an_error_names_the_call():
 
 
 def test_the_word_of_a_call_wins_over_the_with_around_it():
-    assert chosen() == "strict"
+    assert chosen() == "standard"
     with tf.accuracy("fast"):
         assert chosen() == "fast" and chosen("strict") == "strict"
         with tf.accuracy("bf16"):
             assert chosen() == "bf16" and tf.plan("conv i99 k3").accuracy == "bf16"
         assert tf.plan("conv i99 k3").accuracy == "fast"
         assert tf.plan("conv i99 k3", accuracy="strict").accuracy == "strict"
-    assert chosen() == "strict" == tf.plan("conv i99 k3").accuracy
+    assert chosen() == "standard" == tf.plan("conv i99 k3").accuracy
 
 
 def test_an_error_inside_leaves_the_word_as_it_was():
     with pytest.raises(ZeroDivisionError), tf.accuracy("fast"):
         raise ZeroDivisionError
-    assert chosen() == "strict"
+    assert chosen() == "standard"
 
 
 def test_threads_and_tasks_hold_their_own_word():
@@ -84,7 +84,7 @@ def test_threads_and_tasks_hold_their_own_word():
         worker.start()
         worker.join()
         assert chosen() == "fast"
-    assert seen == {"thread": "strict"}
+    assert seen == {"thread": "standard"}
 
     async def task(word, rest):
         with tf.accuracy(word):

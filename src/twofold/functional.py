@@ -71,7 +71,7 @@ def conv(
     out           an array to write the result into; must not overlap the inputs
     out_dtype     dtype of the result: floats keep theirs, integers and booleans give int64 unless this says otherwise
     accuracy      'strict', 'standard', 'fast' or 'bf16': see `twofold.accuracies`; by default that of the `with
-                  twofold.accuracy(…)` around the call, else 'strict'
+                  twofold.accuracy(…)` around the call, else 'standard'
     returns       (batch, out_channels, *out_size), or without batch as x; summed in float32 or wider, integers exactly;
                   out_size = (in_size + pads - dilation * (kernel_size - 1) - 1) // stride + 1
     raises        GeometryError, UnsupportedError; OverflowError if an exact integer result does not fit

@@ -149,5 +149,6 @@ class _Warm:
         if at_bias and not self._bias_as_is:
             padded = bound.padded_bias(bias.detach().numpy() if self._is_torch else bias)
             at_bias = padded.__array_interface__["data"][0]
-        self._run(at_x, at_weight, at_bias, 0, at_y, False)
+        if self._run(at_x, at_weight, at_bias, 0, at_y, False):
+            return None  # numbers that are not finite, which have spread: the long way knows what to do
         return y.movedim(-1, 1) if self._turned else y

@@ -14,7 +14,7 @@ from engine_layers import TABLE, arrays, drawn
 import twofold as tf
 from twofold import reference
 from twofold.engine import fourier
-from twofold.engine.plan import PackedWeight, plan
+from twofold.engine.plan import plan
 from twofold.errors import UnsupportedError
 from twofold.geometry import Problem
 
@@ -208,7 +208,7 @@ def test_packed_weights_are_for_their_own():
     with pytest.raises(UnsupportedError, match="packed for another layer"):
         far.run(np.ones((1, 4, 33), "f4"), near.pack(np.ones((4, 4, 3), "f4")))
     with pytest.raises(UnsupportedError, match="lost a part"):
-        p.run(x, PackedWeight(packed.key, [packed.buffer[0][:3], packed.buffer[1]]))
+        p.run(x, replace(packed, buffer=packed.buffer[:3]))
 
 
 def test_any_strides_and_layouts_of_the_inputs():

@@ -15,10 +15,11 @@ import pytest
 from engine_layers import arrays, drawn, fenced
 from test_families import layer_of, run
 
+import twofold as tf
 from twofold import reference
 from twofold.engine import binary, bound, families, machine, pairs, winograd, winograd_schedule
 from twofold.engine.emit import Module
-from twofold.engine.plan import plan
+from twofold.engine.plan import algorithms, plan
 from twofold.engine.winograd_code import MISSING, Pass, WeightTransform
 from twofold.geometry import Problem
 
@@ -187,17 +188,71 @@ def test_nothing_beyond_the_scratch_memory_is_touched(monkeypatch):
             check(problem, family, arrays(problem))
 
 
-def test_nan_reaches_its_windows_and_no_other_tile():
-    problem = Problem.parse("conv ci16 co16 i40x40 k3 p1")
+# -- numbers that are not finite --------------------------------------------------------------------------------------
+
+
+def _broken(problem: Problem, number: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    # The last image has the number, in its last channel.
     x, weight, bias = arrays(problem, 2, integers=False)
-    x[0, 3, 20, 21] = np.nan
-    want = np.isnan(reference.run(problem, x, weight, bias))
-    for family, m in ((F2, 2), (F4, 4)):
-        y = np.isnan(run(problem, family, 1, x, weight, bias))
-        assert y[want].all()
-        near = np.zeros_like(y)
-        near[:, :, (19 // m) * m : (21 // m + 1) * m, (20 // m) * m : (22 // m + 1) * m] = True
-        assert not y[~near].any()
+    x[(-1, -1, *(n // 2 for n in problem.in_size))] = number
+    return x, weight, bias
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("text", TABLE[::2])
+def test_what_is_not_finite_reaches_its_windows_only(text, number):
+    problem = replace(Problem.parse(text), batch=2)
+    x, weight, bias = _broken(problem, number)
+    want = reference.run(problem, x, weight, bias)
+    names = [name for name in algorithms(problem, "fast") if name.startswith("winograd")]
+    assert names
+    for name in names:
+        p = plan(problem, algorithm=name)
+        for brought in (weight, p.pack(weight)):
+            y = p.run(x, brought, bias)
+            assert np.array_equal(np.isnan(y), np.isnan(want)) and np.array_equal(np.isinf(y), np.isinf(want))
+            strict = plan(replace(problem, batch=1), accuracy="strict").run(x[1:], weight, bias)
+            assert np.array_equal(y[1], strict[0], equal_nan=True)
+            alone = plan(replace(problem, batch=1), algorithm=name).run(x[:1], weight, bias)
+            assert np.array_equal(y[0], alone[0])  # which has only finite numbers, and is left as it is
+
+
+def test_transforms_that_overflow_are_found_out():
+    problem = Problem.parse("conv ci16 co16 i12x12 k3 p1")
+    x, weight = np.zeros(problem.fine_shape, "f4"), np.zeros(problem.weight_shape, "f4")
+    x[:, :, 4, 4:8] = 3e38, -3e38, 3e38, -3e38
+    weight[:, :1, 1, 1] = 1  # what is written is what is read
+    for family in (F2, F3, F4, F6):
+        assert np.array_equal(plan(problem, algorithm=family.name)(x, weight), reference.run(problem, x, weight))
+
+
+def test_an_activation_hides_nothing_that_is_not_finite():
+    problem = Problem.parse("conv n2 ci16 co16 i20x20 k3 p1")
+    x, weight, bias = _broken(problem, np.inf)
+    residual = np.ones(problem.result_shape, "f4")
+    for activation in ("sigmoid", "relu", "none"):
+        y, strict = (
+            plan(problem, activation=activation, residual=True, **how)(x, weight, bias, residual=residual)
+            for how in ({"algorithm": F4.name}, {"accuracy": "strict"})
+        )
+        assert np.array_equal(y[1], strict[1], equal_nan=True)
+        assert np.allclose(y[0], strict[0], 0, 1e-4)
+
+
+@pytest.mark.parametrize("word", ["standard", "fast"])
+def test_calls_that_are_remembered_find_it_out_too(word):
+    problem = Problem.parse("conv n2 ci32 co32 i20x20 k3 p1")
+    x, weight, bias = _broken(problem, 1.0)
+    p = tf.plan(problem, accuracy=word)
+    assert p.algorithm.startswith("winograd")
+    packed = p.pack(weight)
+    for number in (1.0, 1.0, np.nan, 1.0, np.inf, 1.0):  # from the second on by the short way
+        x[1, 31, 10, 10] = number
+        want = reference.run(problem, x, weight, bias)
+        for y in (tf.conv2d(x, weight, bias, padding=1, accuracy=word), p(x, packed, bias)):
+            assert np.array_equal(np.isfinite(y), np.isfinite(want))
+            if np.isfinite(number):
+                assert np.allclose(y, want, 0, 4e-5 * abs(want).max())
 
 
 @pytest.mark.parametrize("text", ["conv n2 ci20 co24 i9x12 k3 p1", "conv_transpose n2 ci20 co24 i5x6 k4 s2 p1"])
@@ -264,7 +319,7 @@ def test_accuracy_decides():
     assert F2.name in names["standard"] and F4.name not in names["standard"]
     assert {F2.name, F3.name, F4.name} <= set(names["fast"])
     assert families.choose(layer, here, "strict").name == "direct"
-    assert families.choose(layer, here).name == "direct"  # strict is the default
+    assert families.choose(layer, here).name == F2.name  # standard is the default
     assert families.choose(layer, here, "standard").name == F2.name
     assert families.choose(layer, here, "fast").name in (F4.name, F6.name)
 

@@ -81,7 +81,7 @@ def _answer(request: dict[str, Any], state: dict[str, Any]) -> Any:
     from twofold.geometry import Problem
 
     problem = Problem.parse(request["problem"])
-    folder, accuracy = Path(request["folder"]), request.get("accuracy", "strict")
+    folder, accuracy = Path(request["folder"]), request["accuracy"]
     case = load(folder, problem, request["variant"], request["threads"], request["training"], accuracy)
     if request["do"] == "oracle":
         from twofold.bench.oracle import write_expected

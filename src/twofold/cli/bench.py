@@ -59,7 +59,7 @@ def bench(
     accuracy: Annotated[
         str,
         typer.Option(
-            metavar="WORD", help="How exact twofold is to be: strict, standard, fast or bf16. Default strict.",
+            metavar="WORD", help="How exact twofold is to be: strict, standard, fast or bf16. Default standard.",
             autocompletion=completing("strict", "standard", "fast", "bf16"), show_default=False,
         ),
     ] = DEFAULT,

@@ -126,7 +126,7 @@ Accuracy = Annotated[
     typer.Option(metavar="WORD", rich_help_panel=_FORM,
                  autocompletion=completing("strict", "standard", "fast", "bf16"),
                  help="How exact: strict (direct sums only), standard, fast (error up to 2e-5 of the largest output) "
-                 "or bf16 (float32 inputs rounded to bfloat16). Default strict."),
+                 "or bf16 (float32 inputs rounded to bfloat16). Default standard."),
 ]  # fmt: skip
 Channels = Annotated[
     bool,

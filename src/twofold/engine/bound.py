@@ -256,15 +256,21 @@ class Call:
 
     def __init__(self, bound: Bound, template: Array, code: binary.Code | None) -> None:
         self.bound, self.code = bound, code
-        self._record = template.tobytes() + bound.packing().tobytes()
+        self._record = template.tobytes() + bound.packing().tobytes() + bytes(bound.layer.batch)
+        self._marks = len(self._record) - bound.layer.batch
+        self._spreads = not bound.family.direct
         self._work, self._threads = bound.work, bound.threads
         self._packs = bound.layer.packs
         self._no_bias = bound.no_bias.ctypes.data
         self._scratch = -(-bound.schedule.scratch_bytes * bound.threads // _GRAIN) * _GRAIN
         self._records: list[tuple[Any, int]] = []
 
-    def __call__(self, x: int, weights: int, bias: int, residual: int, y: int, packed: bool = True) -> None:
-        """Run; zero stands for no bias and for no residual. Weights that are not packed yet are packed first."""
+    def __call__(self, x: int, weights: int, bias: int, residual: int, y: int, packed: bool = True) -> bytes:
+        """Run; zero stands for no bias and for no residual. Weights that are not packed yet are packed first.
+
+        returns  nothing, or a byte for each image: 1 where a number that is not finite has reached cells whose windows
+                 do not contain it, which are to be computed again
+        """
         bound = self.bound
         scratch = _spares.take(self._scratch)
         if scratch is None:
@@ -276,6 +282,7 @@ class Call:
         except IndexError:
             record = ctypes.create_string_buffer(self._record, len(self._record))
             at = ctypes.addressof(record)
+            _POINTER.pack_into(record, LAUNCH.offset("marks"), at + self._marks)
             launch = record, at
         borrowed = None
         if not packed and not self._packs:
@@ -285,10 +292,19 @@ class Call:
             weights = borrowed[1]
         _HEAD.pack_into(record, 0, x, y, weights, bias or self._no_bias, residual, scratch[1], 0, 0)
         threads.parallel(self._work, at, self._threads)
+        spread = self._taken_marks(record) if self._spreads else b""
         self._records.append(launch)
         _spares.give(self._scratch, scratch)
         if borrowed is not None:
             bound.give_weights(borrowed)
+        return spread
+
+    def _taken_marks(self, record: Any) -> bytes:
+        marks: bytes = record[self._marks :]
+        if 1 not in marks:
+            return b""
+        record[self._marks :] = bytes(len(marks))
+        return marks
 
 
 class _Spares:
@@ -316,6 +332,7 @@ class _Spares:
         self._lists.setdefault(key, []).append(buffer)
 
 
+_POINTER = struct.Struct("q")
 _HEAD = struct.Struct("8q")  # the first fields of LAUNCH, those that differ from call to call
 _PACKED = struct.Struct("3q")  # of PACKING
 _spares = _Spares(256 << 20)

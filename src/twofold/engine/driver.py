@@ -57,6 +57,7 @@ def _job(f: Function, now: Value, number: Value) -> None:
     for field in ("blocks", "last"):
         NOW.put(f, now, field, JOB.get(f, job, field))
     NOW.put(f, now, "images", images)
+    NOW.put(f, now, "marks", LAUNCH.get(f, f.launch, "marks", "ptr") + image)
     with f.when(f.compare("ne", JOB.get(f, job, "packs"), 0)):
         f.call(LAUNCH.get(f, f.launch, "pack", "ptr"), f.launch, now, job, x)
     program = LAUNCH.get(f, f.launch, "program", "ptr")

@@ -317,6 +317,12 @@ class Function:
             return self.binary("fadd", self.binary("fmul", a, b), c)
         return self.intrinsic(f"llvm.fma.{_suffix(a.type)}", a.type, [(v.type, v.text) for v in (a, b, c)])
 
+    def is_any_nan(self, x: Value) -> Value:
+        """Return whether a lane of x is no number."""
+        lanes = self._let(_of(x, "i1"), f"fcmp uno {x.type} {x.text}, {x.text}")
+        bits = self._let(f"i{_lanes(x.type)}", f"bitcast {lanes.type} {lanes.text} to i{_lanes(x.type)}")
+        return self.compare("ne", bits, 0)
+
     def convert(self, x: Value, scalar: str) -> Value:
         """Return x with its lanes widened, or rounded once, to nearest even, to this scalar type.
 

@@ -77,12 +77,13 @@ class PackedWeight:
 
     key: Hashable
     buffer: Any  # an array, or a list of packed weights
+    plain: Array | None = None  # the weight itself, where images may have to be computed in another way
 
     @property
     def nbytes(self) -> int:
         """Bytes that it holds."""
         parts = self.buffer if isinstance(self.buffer, list) else [self.buffer]
-        return sum(int(part.nbytes) for part in parts if part is not None)
+        return sum(int(part.nbytes) for part in (*parts, self.plain) if part is not None)
 
 
 def plan(
@@ -105,7 +106,7 @@ def plan(
     threads     how many; by default what the process is told (`OMP_NUM_THREADS`, torch, threadpoolctl)
     tune        measure two or three candidates instead of trusting the estimate, and remember which one won
     accuracy    strict, standard, fast or bf16: see `twofold.accuracies`; by default that of the `with
-                twofold.accuracy(…)` around, else strict
+                twofold.accuracy(…)` around, else standard
     algorithm   one of `algorithms(problem, accuracy)` instead of the one that is estimated to be fastest; where no
                 accuracy is given, any that computes the problem
     raises      GeometryError, UnsupportedError
@@ -556,10 +557,10 @@ class Plan:
         self._check("weight", array, self.problem.weight_shape)
         if self._reason:
             return PackedWeight(None, array.copy())
-        if self._fourier is not None:  # and the weight itself, for images with numbers that are not finite
+        if self._fourier is not None:
             self._check_dtype("weight", array)
             array = _fit(array, _numpy(self.problem.dtype))
-            return PackedWeight(self._fourier.weight_key, [self._fourier.pack(array), array.copy()])
+            return PackedWeight(self._fourier.weight_key, self._fourier.pack(array), array.copy())
         if self._outer:
             return PackedWeight(self._outer_key, self._outer.pack(_fit(array, _numpy(self.problem.dtype))))
         bound = self._engine()
@@ -568,7 +569,7 @@ class Plan:
         array = self._rounded(array)
         buffer = bound.new_weights()
         bound.pack(array.ctypes.data, buffer.ctypes.data)
-        return PackedWeight(bound.weight_key, buffer)
+        return PackedWeight(bound.weight_key, buffer, None if bound.family.direct else array.copy())
 
     def __call__(self, x: Any, weight: Any, bias: Any = None, *, residual: Any = None, out: Any = None) -> Any:
         """Compute.
@@ -648,8 +649,8 @@ class Plan:
         at_residual = 0 if residual is None else residual.__array_interface__["data"][0]
         if at_residual % x.itemsize:
             return None
-        call(at_x, at_weight, at_bias, at_residual, y.__array_interface__["data"][0])
-        return y
+        spread = call(at_x, at_weight, at_bias, at_residual, y.__array_interface__["data"][0])
+        return None if spread else y
 
     def _remember(self, x: Array, host_x: Array, bias: Any, residual: Any) -> None:
         key = x.shape, x.strides, x.dtype, _look(bias), _look(residual), threads.count()
@@ -736,11 +737,25 @@ class Plan:
             data = weight
         padded = None if bias is None else bound.padded_bias(bias)
         other_y = None if residual is None else np.ascontiguousarray(_as_result(residual, problem), y.dtype)
-        call(
+        spread = call(
             x.ctypes.data, data.ctypes.data, 0 if padded is None else padded.ctypes.data,
             0 if other_y is None else other_y.ctypes.data, y.ctypes.data, data is not weight,
         )  # fmt: skip
-        return np.moveaxis(y, -1, 1) if problem.layout == "channels_last" else y
+        y = np.moveaxis(y, -1, 1) if problem.layout == "channels_last" else y
+        if spread:
+            self._again(np.flatnonzero(np.frombuffer(spread, np.uint8)), y, x, weight, bias, residual)
+        return y
+
+    def _again(
+        self, images: Any, y: Array, x: Array, weight: Any, bias: Array | None, residual: Array | None
+    ) -> None:
+        """Compute these images directly: in transforms a number that is not finite reaches windows without it."""
+        plain_weight = weight.plain if isinstance(weight, PackedWeight) else weight
+        single = replace(self._plain, batch=1)
+        direct = Plan(single, self.activation, self.slope, self.residual, self._limit, False, "strict")
+        for image in images:
+            here = slice(image, image + 1)
+            y[here] = direct.run(x[here], plain_weight, bias, None if residual is None else residual[here])
 
     def _rounded(self, array: Array) -> Array:
         return to_bfloat(array, host(), self.threads) if _rounds(self._plain, self.accuracy) else array
@@ -775,21 +790,18 @@ class Plan:
         if isinstance(weight, PackedWeight):
             if weight.key != engine.weight_key:
                 raise UnsupportedError(_PACKED_ELSEWHERE, repair="plan.pack(weight)")
-            packed, plain_weight = weight.buffer
+            packed = weight.buffer
             if packed.nbytes != engine.weight_bytes:
                 raise UnsupportedError("the packed weight has lost a part of its buffer", repair="plan.pack(weight)")
         else:
-            packed, plain_weight = engine.pack(weight), weight
+            packed = engine.pack(weight)
         y = pool.empty(*_result(problem))
         view = np.moveaxis(y, -1, 1) if problem.layout == "channels_last" else y
         engine.run(x, packed, view)
+        spread = [image for image in range(problem.batch) if not np.isfinite(view[image]).all()]
         fourier.finished(view, bias, residual, self.activation, self.slope)
-        for image in range(problem.batch):  # in transforms such a number reaches windows that do not contain it
-            if not np.isfinite(view[image]).all():
-                single = replace(problem, batch=1)
-                direct = Plan(single, self.activation, self.slope, self.residual, self._limit, False, "strict")
-                here = slice(image, image + 1)
-                view[here] = direct.run(x[here], plain_weight, bias, None if residual is None else residual[here])
+        if spread:
+            self._again(spread, view, x, weight, bias, residual)
         return view
 
     @property

@@ -57,12 +57,14 @@ LAUNCH = Record(
     *(f"room_{a}" for a in _AXES),  # cells of a plane in the patch
     "pixel", "line", "slab", "block", "image",  # pitches of the patch: a pixel, a line, all lines of a depth, …
     "slope",  # of LeakyReLU, as the bits of a double
+    "marks",  # a byte for each image, set where transforms met a number that is not finite
 )  # fmt: skip
 
 NOW = Record(
     "patch", "rows", "y", "residual", "weights", "bias", "images", "blocks", "last", "block", "slope",
     "x",  # the cell at which the patch begins, for kernels that read the input in place
     "raw",  # weights that are not packed yet, for programs that pack them
+    "marks",  # of the first image of the job
 )  # fmt: skip
 
 JOB = Record(

@@ -32,7 +32,11 @@ PASS = Record(
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A transform along one axis: of the input, or of results. The last of the results adds the bias."""
+    """A transform along one axis: of the input, or of results. The last of the results adds the bias.
+
+    It marks the images in which it met a number that is not finite: such a number reaches its whole tile. Zero times it
+    is no number, and stays none in a sum.
+    """
 
     side: str  # input or output
     m: int
@@ -65,20 +69,35 @@ class Pass:
         from_, to = of("from"), of("to")
         outer, middle, inner = ([of(f"{x}_{loop}") for x in ("count", "from", "to")] for loop in
                                 ("outer", "middle", "inner"))  # fmt: skip
-        with f.loop(outer[0], carry=[source, target]) as a:
+        met = f.zero(kind)
+        with f.loop(outer[0], carry=[source, target, met]) as a:
             with f.loop(middle[0], carry=a.values) as b:
                 with f.loop(inner[0], carry=[*b.values, bias]) as c:
-                    here, there, biases = c.values
+                    here, there, met, biases = c.values
                     cells = [f.load(kind, place) for place in _places(here, from_, len(self.matrix[0]))]
                     results = product(f, self.matrix, cells)
                     if self.biased:
+                        met = f.binary("fadd", met, _nothing(f, results))
                         added = f.load(kind, biases)
                         results = [f.binary("fadd", x, added) for x in results]
                     for x, place in zip(results, _places(there, to, len(results)), strict=True):
                         f.store(x, place)
-                    c.next([here + inner[1], there + inner[2], biases + module.machine.vector_bytes])
-                b.next([b.values[0] + middle[1], b.values[1] + middle[2]])
-            a.next([a.values[0] + outer[1], a.values[1] + outer[2]])
+                    c.next([here + inner[1], there + inner[2], met, biases + module.machine.vector_bytes])
+                b.next([b.values[0] + middle[1], b.values[1] + middle[2], c.results[2]])
+            a.next([a.values[0] + outer[1], a.values[1] + outer[2], b.results[2]])
+        if self.biased:
+            with f.when(f.is_any_nan(a.results[2])):
+                mark = NOW.get(f, f.now, "marks", "ptr") + ENTRY.get(f, f.entry, "image")
+                f.store(f.constant(1, "i8"), mark)
+
+
+def _nothing(f: Function, numbers: Sequence[Value]) -> Value:
+    # Zero, or no number if one of them is not finite.
+    zero = f.zero(numbers[0].type)
+    total = f.binary("fmul", numbers[0], zero)
+    for number in numbers[1:]:
+        total = f.fma(number, zero, total)
+    return total
 
 
 def _places(start: Value, apart: Value, count: int) -> list[Value]:

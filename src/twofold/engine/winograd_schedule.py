@@ -329,7 +329,7 @@ class _Winograd(Planner):
 
     def _pass(
         self, kernel: Pass, base: str, source: int, to_base: str, target: int,
-        loops: Sequence[tuple[int, int, int]], from_: int, to: int, bias: int = 0,
+        loops: Sequence[tuple[int, int, int]], from_: int, to: int, bias: int = 0, image: int = 0,
     ) -> tuple[int, ...]:  # fmt: skip
         fields = [number for loop in loops for number in loop]
         record = (*fields, from_, to, NOW.offset(base), NOW.offset(to_base), 0)
@@ -339,7 +339,8 @@ class _Winograd(Planner):
             self.tap_tables[key] = (self.tap_count, len(record) // 2)
             self.tap_rows.append(np.array(record, np.int64).reshape(-1, 2))
             self.tap_count += len(record) // 2
-        return ENTRY.line(op=self._kernel(kernel), taps=self.tap_tables[key][0] * 16, src=source, dst=target, bias=bias)
+        taps = self.tap_tables[key][0] * 16
+        return ENTRY.line(op=self._kernel(kernel), image=image, taps=taps, src=source, dst=target, bias=bias)
 
     def _planes(self, step: int, row: int) -> tuple[int, int]:
         # The list of planes that a point is summed over: where each lies among the points, and among the weights.
@@ -377,11 +378,11 @@ class _Winograd(Planner):
             for number, (depth, row, _) in enumerate(self._corners(model)):
                 for phase, sums in where:
                     tile = image * phase.tiles + number * phase.cuts[2].tiles(phase.cells[2])
-                    entries += self._back_row(phase, sums, tile, block)
+                    entries += self._back_row(phase, sums, tile, block, image)
                 entries += self._stores([phase for phase, _ in where], image, depth, row, block)
         return entries
 
-    def _back_row(self, phase: _Phase, sums: int, tile: int, block: Lanes) -> list[tuple[int, ...]]:
+    def _back_row(self, phase: _Phase, sums: int, tile: int, block: Lanes, image: int) -> list[tuple[int, ...]]:
         cuts, counts, cells = phase.cuts, phase.points, phase.cells[2]
         lanes, width = block.vectors * self.lanes * self.size, self.machine.vector_bytes
         axes = [axis for axis in (2, 1, 0) if counts[axis] > 1] or [2]
@@ -409,7 +410,7 @@ class _Winograd(Planner):
                     )
                     entries.append(self._pass(
                         kernel, "rows", at + done * lanes, "rows", to + first * pixel, loops, point,
-                        cuts[2].step * pixel, bias,
+                        cuts[2].step * pixel, bias, image,
                     ))  # fmt: skip
                     done += count
                 at, row_pitch = to, strip
@@ -425,7 +426,7 @@ class _Winograd(Planner):
                     inside = row_pitch
                 further, step = self.row_bytes, cuts[1].m * self.row_bytes
             loops = ((outer, outside, further), (cells, lanes, pixel), (block.vectors, width, width))
-            entries.append(self._pass(kernel, "rows", at, "rows", to, loops, inside, step, bias))
+            entries.append(self._pass(kernel, "rows", at, "rows", to, loops, inside, step, bias, image))
             at, row_pitch = to, strip
         return entries
 
