@@ -23,7 +23,7 @@ from twofold.engine.plan import algorithms, plan
 from twofold.engine.winograd_code import MISSING, Pass, WeightTransform
 from twofold.geometry import Problem
 
-F2, F3, F4, F6 = (families.named(f"winograd F({m})") for m in winograd.SIZES)
+F2, F3, F4, F5, F6 = (families.named(f"winograd F({m})") for m in winograd.SIZES)
 POSIX = pytest.mark.skipif(os.name == "nt", reason="protected pages of POSIX")
 
 TABLE = """
@@ -64,11 +64,11 @@ conv_transpose ci16 co20 i4x5x6 k4x1x4 s2x1x2 p1x0x1
 
 def fitting(problem: Problem) -> list[families.Family]:
     layer = layer_of(problem)
-    return [family for family in (F2, F3, F4, F6) if family.fits(layer, machine.host())]
+    return [family for family in (F2, F3, F4, F5, F6) if family.fits(layer, machine.host())]
 
 
 def most_of(family: families.Family) -> int:
-    return winograd.SIZES[(F2, F3, F4, F6).index(family)]
+    return winograd.SIZES[(F2, F3, F4, F5, F6).index(family)]
 
 
 def is_exact(problem: Problem, family: families.Family) -> bool:
@@ -86,7 +86,7 @@ def check(problem: Problem, family: families.Family, values, threads: int = 1, *
 
 def test_the_table_tries_every_family():
     tried = [family.name for text in TABLE for family in fitting(Problem.parse(text))]
-    assert {name: tried.count(name) > 5 for name in set(tried)} == {f.name: True for f in (F2, F3, F4, F6)}
+    assert {name: tried.count(name) > 5 for name in set(tried)} == {f.name: True for f in (F2, F3, F4, F5, F6)}
     assert all(fitting(Problem.parse(text)) for text in TABLE)
 
 
@@ -222,7 +222,7 @@ def test_transforms_that_overflow_are_found_out():
     x, weight = np.zeros(problem.fine_shape, "f4"), np.zeros(problem.weight_shape, "f4")
     x[:, :, 4, 4:8] = 3e38, -3e38, 3e38, -3e38
     weight[:, :1, 1, 1] = 1  # what is written is what is read
-    for family in (F2, F3, F4, F6):
+    for family in (F2, F3, F4, F5, F6):
         assert np.array_equal(plan(problem, algorithm=family.name)(x, weight), reference.run(problem, x, weight))
 
 

@@ -746,9 +746,7 @@ class Plan:
             self._again(np.flatnonzero(np.frombuffer(spread, np.uint8)), y, x, weight, bias, residual)
         return y
 
-    def _again(
-        self, images: Any, y: Array, x: Array, weight: Any, bias: Array | None, residual: Array | None
-    ) -> None:
+    def _again(self, images: Any, y: Array, x: Array, weight: Any, bias: Array | None, residual: Array | None) -> None:
         """Compute these images directly: in transforms a number that is not finite reaches windows without it."""
         plain_weight = weight.plain if isinstance(weight, PackedWeight) else weight
         single = replace(self._plain, batch=1)

@@ -9,10 +9,13 @@ Its transpose is the sum over windows that layers are (Winograd 1980). With V_k 
 
 up to a factor for each row of B and G, chosen such that B has whole numbers. All of it exact, in fractions.
 
-The points decide the error. 0, 1, -1 and infinity have transforms that are exact in binary; a fifth brings a factor 3
+The points decide the error. Infinity, 0, 1 and -1 have transforms that are exact in binary; a fifth brings a factor 3
 into some row, whatever it is. Further points are small and come in pairs p and -1/p, or p and -p, as those that were
 found best in Barabasz, Anderson, Soodhalter and Gregg, "Error analysis and improving the accuracy of Winograd
 convolution for deep neural networks", 2018 (arXiv:1803.10986); tests/engine hold them against their rivals.
+
+Points come in this one order, so those of a smaller tile are the first of a larger one's: with rows of B scaled for it,
+tiles of several sizes share one transformed kernel, and a row of cells is covered without waste.
 """
 
 from __future__ import annotations
@@ -76,15 +79,23 @@ class Toom:
 
 
 @functools.cache
-def toom(m: int, r: int) -> Toom:
-    """Return F(m, r).
+def toom(m: int, r: int, largest: int = 0) -> Toom:
+    """Return F(m, r), for a kernel that is transformed for tiles of `largest` outputs if that is more.
 
-    >>> toom(2, 3).input[1]
+    >>> toom(2, 3).input[2]
     (Fraction(0, 1), Fraction(1, 1), Fraction(1, 1), Fraction(0, 1))
+    >>> toom(3, 3, 4).kernel == toom(4, 3).kernel[:5]
+    True
     """
-    if r == 1 or m == 1:  # nothing is saved, and nothing transformed but the kernel
+    if r == 1 or max(m, largest) == 1:  # nothing is saved, and nothing transformed but the kernel
         return _plain(m, r)
-    return _through(m, r, POINTS[: m + r - 2])
+    own = _through(m, r, POINTS[: m + r - 2])
+    if largest <= m:
+        return own
+    kernel = toom(largest, r).kernel[: own.points]
+    factors = [next(a / b for a, b in zip(*rows, strict=True) if b) for rows in zip(own.kernel, kernel, strict=True)]
+    cells = tuple(tuple(x * factor for x in row) for row, factor in zip(own.input, factors, strict=True))
+    return Toom(m, r, own.output, kernel, cells)
 
 
 def _plain(m: int, r: int) -> Toom:
@@ -111,8 +122,8 @@ def _through(m: int, r: int, points: tuple[Fraction, ...]) -> Toom:
 
 def _powers(points: tuple[Fraction, ...], below: int) -> Matrix:
     # Of infinity only the highest power counts.
-    last = tuple(Fraction(int(k == below - 1)) for k in range(below))
-    return (*(tuple(p**k for k in range(below)) for p in points), last)
+    infinity = tuple(Fraction(int(k == below - 1)) for k in range(below))
+    return (infinity, *(tuple(p**k for k in range(below)) for p in points))
 
 
 def _inverse(matrix: Matrix) -> Matrix:

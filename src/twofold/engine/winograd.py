@@ -2,7 +2,8 @@
 
 Every phase of a layer is a dense sum of stride 1 (`lower`), and so are its planes, the parts that a stride cuts an
 input into; that is all this knows. Along an axis a tile is m cells of the phase, as far apart as its taps: F(m, r) of
-`toom`. The tiles of an image begin at its corner, so a result depends on no band, thread or batch; but within a tile
+`toom`. Where cells are left over, the last tiles are one smaller, so that none are computed in vain: 14 cells are 4, 4,
+3 and 3. The tiles of an image begin at its corner, so a result depends on no band, thread or batch; but within a tile
 all cells see all inputs: a NaN reaches the whole tile, and one cell that is much larger than others lends it its error.
 """
 
@@ -19,9 +20,9 @@ from twofold.engine.pairs import has_amx
 from twofold.engine.schedule import Layer
 from twofold.engine.toom import Toom, toom
 
-__all__ = ["BLOCK", "SIZES", "Cut", "all_cuts", "cost", "cuts_of", "error", "fits", "relative"]
+__all__ = ["BLOCK", "SIZES", "Cut", "Row", "all_cuts", "cost", "cuts_of", "error", "fits", "relative"]
 
-SIZES = (2, 3, 4, 6)  # the largest m of each family
+SIZES = (2, 3, 4, 5, 6)  # the largest m of each family
 BLOCK = 16  # input channels of a pixel of the patch
 _MOST_TAPS, _MOST_POINTS = 5, 8
 _LEAST = 8  # input channels: a vector of fewer would be transformed for nothing
@@ -29,10 +30,21 @@ _ALIKE = 3  # a large tile must save so many percent more than a smaller one
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """Tiles of one size, one behind the other."""
+
+    small: int  # 1 if they are one cell smaller than the others
+    m: int
+    first: int  # cell
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """One phase along one axis, in tiles."""
 
-    m: int
+    cells: int
+    m: int  # cells of a tile; of the last tiles m - 1, where more would be too many
     r: int
     step: int  # cells between neighbouring cells of a tile
     shifts: tuple[int, ...]  # of each plane: from a cell to what its first tap reads
@@ -43,18 +55,49 @@ class Cut:
         """Multiplications of a tile."""
         return self.m + self.r - 1
 
-    def rows(self, cells: int) -> list[tuple[int, int]]:
-        """Return the tiles of so many cells: the first cell of those in one line, and how many there are."""
-        lines = [(first, -(-(cells - first) // self.step)) for first in range(min(self.step, cells))]
-        return [(first, -(-count // self.m)) for first, count in lines]
+    @property
+    def multiplications(self) -> int:
+        """Of all tiles."""
+        return sum(row.count * (row.m + self.r - 1) for row in self.rows())
 
-    def tiles(self, cells: int) -> int:
-        """Return how many tiles so many cells take."""
-        return sum(count for _, count in self.rows(cells))
+    def rows(self, at: int = 0, stop: int | None = None) -> tuple[Row, ...]:
+        """Return the tiles of the cells at … stop - 1, counted from `at`; both must be where tiles begin or end."""
+        stop = self.cells if stop is None else min(stop, self.cells)
+        found = []
+        for first in range(min(self.step, stop - at)):
+            large, small = self._numbers(first)
+            before, cells = at // (self.step * self.m), -(-(stop - at - first) // self.step)
+            left = min(large - before, cells // self.m)
+            found.append(Row(0, self.m, first, left))
+            if stop == self.cells:
+                found.append(Row(1, self.m - 1, first + self.step * self.m * left, small))
+        return tuple(row for row in found if row.count)
 
-    def reach(self, cells: int) -> int:
-        """Return how many cells of a plane the tiles of so many cells span, from the first tap on."""
-        return max(first + self.step * (count * self.m + self.r - 2) + 1 for first, count in self.rows(cells))
+    def _numbers(self, first: int) -> tuple[int, int]:
+        # Large and small tiles of a line of neighbouring cells, the large ones first.
+        cells = -(-(self.cells - first) // self.step)
+        count = -(-cells // self.m)
+        small = min(count, count * self.m - cells) if self.m > 1 else 0
+        return count - small, small
+
+    def is_cut_by(self, band: int) -> bool:
+        """Return whether bands of so many cells begin where tiles do."""
+        last = (self.cells - 1) // band * band
+        large = min(self._numbers(first)[0] for first in range(min(self.step, self.cells)))
+        return last == 0 or (band % (self.m * self.step) == 0 and last <= large * self.m * self.step)
+
+    def tiles(self, at: int = 0, stop: int | None = None) -> int:
+        """Return how many tiles these cells take."""
+        return sum(row.count for row in self.rows(at, stop))
+
+    def reach(self, at: int = 0, stop: int | None = None) -> int:
+        """Return how many cells of a plane their tiles span, from the first tap on."""
+        return max(row.first + self.step * (row.count * row.m + self.r - 2) + 1 for row in self.rows(at, stop))
+
+    @property
+    def parts(self) -> tuple[Toom, ...]:
+        """The transforms of its tiles."""
+        return tuple(toom(m, self.r, self.m) for m in sorted({row.m for row in self.rows()}))
 
 
 def cuts_of(side: Side, most: int) -> tuple[Cut, ...] | None:
@@ -67,7 +110,7 @@ def cuts_of(side: Side, most: int) -> tuple[Cut, ...] | None:
         cuts = tuple(_cut(side, line, m) for line in side.lines)
         if any(cut.points > _MOST_POINTS for cut in cuts if cut):
             continue
-        cost = sum(cut.points * cut.tiles(line.count) for cut, line in zip(cuts, side.lines, strict=True) if cut)
+        cost = sum(cut.multiplications for cut in cuts if cut)
         if best is None or cost < best[0] * (1 - _ALIKE / 100):
             best = cost, tuple(cut for cut in cuts if cut)
     assert best is not None
@@ -88,7 +131,9 @@ def _cut(side: Side, line: Line, m: int) -> Cut | None:
     for group in groups:
         known = {(shift - group[0][0]) // step: tap for shift, tap in group}
         taps.append(tuple(known.get(i, -1) for i in range(r)))
-    return Cut(1 if r == 1 else m, r, step, tuple(group[0][0] for group in groups), tuple(taps))
+    cells = -(-side.cells // step)  # of the longest phase, in a line
+    m = 1 if r == 1 else -(-cells // -(-cells // m))
+    return Cut(line.count, m, r, step, tuple(group[0][0] for group in groups), tuple(taps))
 
 
 def fits(layer: Layer, machine: Machine, most: int) -> bool:
@@ -112,9 +157,7 @@ def _products(layer: Layer, most: int) -> float:
     # Of one image, for a pair of channels.
     total = 1.0
     for side, axis in zip(layer.sides, all_cuts(layer, most), strict=True):
-        total *= len(side.residues) * sum(
-            cut.points * cut.tiles(line.count) for cut, line in zip(axis, side.lines, strict=True)
-        )
+        total *= len(side.residues) * sum(cut.multiplications for cut in axis)
     return total
 
 
@@ -135,12 +178,12 @@ def error(layer: Layer, most: int) -> float:
     """
     ratios = []
     for phase in itertools.product(*all_cuts(layer, most)):
-        parts = [toom(cut.m, cut.r) for cut in phase]
         planes = math.prod(len(cut.taps) for cut in phase)
         taps = math.prod(sum(tap >= 0 for plane in cut.taps for tap in plane) for cut in phase)
-        terms = layer.inputs * planes + sum(part.roundings for part in parts if part.points > 1)
-        grown = math.prod(part.worst * part.r for part in parts) * planes / taps
-        ratios.append(grown * terms / (taps * layer.inputs + 2))
+        for parts in itertools.product(*(cut.parts for cut in phase)):
+            terms = layer.inputs * planes + sum(part.roundings for part in parts if part.points > 1)
+            grown = math.prod(part.worst * part.r for part in parts) * planes / taps
+            ratios.append(grown * terms / (taps * layer.inputs + 2))
     return max(ratios)
 
 
@@ -153,11 +196,11 @@ def relative(layer: Layer, most: int) -> float:
     unit = 2.0**-53 if layer.scalar == "double" else 2.0**-24
     found = []
     for phase in itertools.product(*all_cuts(layer, most)):
-        parts: list[Toom] = [toom(cut.m, cut.r) for cut in phase]
         terms = layer.inputs * math.prod(len(cut.taps) for cut in phase)
-        roundings = sum(part.roundings for part in parts if part.points > 1)
-        spread = math.prod(part.spread for part in parts)
-        found.append(unit * math.sqrt(spread * (terms / 6 + roundings / 3)))
+        for parts in itertools.product(*(cut.parts for cut in phase)):
+            roundings = sum(part.roundings for part in parts if part.points > 1)
+            spread = math.prod(part.spread for part in parts)
+            found.append(unit * math.sqrt(spread * (terms / 6 + roundings / 3)))
     return 1.5 * max(found)
 
 

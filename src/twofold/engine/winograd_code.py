@@ -41,18 +41,21 @@ class Pass:
     side: str  # input or output
     m: int
     r: int
+    largest: int  # tile of the axis, for which kernels are transformed
     scalar: str
     biased: bool = False
 
     @property
     def name(self) -> str:
         """Its name in the cache and in the assembly."""
-        return f"winograd_{self.side}_{self.m}_{self.r}_{self.scalar}" + "_biased" * self.biased
+        of = f"_of_{self.largest}" * (self.largest > self.m)
+        return f"winograd_{self.side}_{self.m}_{self.r}{of}_{self.scalar}" + "_biased" * self.biased
 
     @property
     def matrix(self) -> Matrix:
         """What it multiplies with."""
-        return toom(self.m, self.r).input if self.side == "input" else toom(self.m, self.r).output
+        found = toom(self.m, self.r, self.largest)
+        return found.input if self.side == "input" else found.output
 
     def emit(self, module: Module) -> None:
         """Write it into a module."""

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from twofold.engine.micro import Tile
 from twofold.engine.records import ENTRY, NOW
 from twofold.engine.schedule import Lanes, Layer, Planner, Schedule, Table
 from twofold.engine.store import Store
-from twofold.engine.winograd import Cut, all_cuts
+from twofold.engine.winograd import Cut, Row, all_cuts
 from twofold.engine.winograd_code import MISSING, PASS, Pass, Shape, WeightTransform
 
 __all__ = ["schedule"]
@@ -39,24 +39,104 @@ def schedule(layer: Layer, machine: Machine, threads: int = 1, *, most: int) -> 
     return _Winograd(layer, machine, threads, most).result()
 
 
+def _kinds(axes: int) -> list[tuple[int, ...]]:
+    found: list[tuple[int, ...]] = [()]
+    for _ in range(axes):
+        found = [(*kind, small) for i, kind in enumerate(found) for small in ((1, 0) if i % 2 == 0 else (0, 1))]
+    return found
+
+
+_KINDS = _kinds(3)
+
+
+@dataclass(frozen=True, slots=True)
+class _Corner:
+    """A row of tiles: where it begins, and what tiles they are along the first two axes."""
+
+    depth: int  # cells
+    row: int
+    m: tuple[int, int]
+    small: tuple[int, int]
+    index: tuple[int, int]  # among those of the same kind
+
+
 @dataclass(frozen=True, slots=True)
 class _Phase:
-    """One phase in a band: its tiles along each axis, and where its points lie."""
+    """One phase in a band: its tiles along each axis, and their numbers.
+
+    Tiles of one kind, of a size along each axis, are neighbours. Kinds stand in an order in which each next one differs
+    along one axis: then those that have a point are neighbours too, on two axes always, on three mostly.
+    """
 
     number: int
     cuts: tuple[Cut, ...]
     lines: tuple[Line, ...]
     cells: tuple[int, ...]
+    rows: tuple[tuple[Row, ...], ...]  # of tiles, along each axis
+    counts: tuple[tuple[int, int], ...] = field(init=False)  # of large and small ones
+    starts: dict[tuple[int, ...], tuple[int, int]] = field(init=False, hash=False)  # of each kind, in one image
+
+    def __post_init__(self) -> None:
+        counts = tuple(
+            (sum(row.count for row in rows if not row.small), sum(row.count for row in rows if row.small))
+            for rows in self.rows
+        )
+        starts, at = {}, 0
+        for kind in _KINDS:
+            count = math.prod(of[small] for of, small in zip(counts, kind, strict=True))
+            if count:
+                starts[kind] = at, at + count
+                at += count
+        object.__setattr__(self, "counts", counts)
+        object.__setattr__(self, "starts", starts)
 
     @property
     def tiles(self) -> int:
         """Of one image."""
-        return math.prod(cut.tiles(n) for cut, n in zip(self.cuts, self.cells, strict=True))
+        return math.prod(map(sum, self.counts))
 
     @property
     def points(self) -> tuple[int, ...]:
         """Along each axis."""
         return tuple(cut.points for cut in self.cuts)
+
+    def with_point(self, point: Sequence[int], images: int) -> list[tuple[int, int]]:
+        """Return the numbers of the tiles that have a point: small ones lack the last along their axis."""
+        lacks = [cut.m > 1 and p == cut.points - 1 for cut, p in zip(self.cuts, point, strict=True)]
+        found: list[tuple[int, int]] = []
+        for kind, (start, stop) in self.starts.items():
+            if any(small and lack for small, lack in zip(kind, lacks, strict=True)):
+                continue
+            if found and found[-1][1] == start:
+                start = found.pop()[0]
+            found.append((start, stop))
+        return [(start * images, stop * images) for start, stop in found]
+
+    def corners(self) -> list[_Corner]:
+        """Return the rows of tiles of an image."""
+        axes = []
+        for cut, rows in zip(self.cuts[:2], self.rows[:2], strict=True):
+            seen, places = [0, 0], []
+            for row in rows:
+                for i in range(row.count):
+                    places.append((row.first + cut.step * row.m * i, row.m, row.small, seen[row.small]))
+                    seen[row.small] += 1
+            axes.append(places)
+        return [
+            _Corner(d, h, (m_d, m_h), (small_d, small_h), (i, j))
+            for (d, m_d, small_d, i), (h, m_h, small_h, j) in itertools.product(*axes)
+        ]
+
+    def across(self, corner: _Corner, image: int, images: int) -> list[tuple[Row, int]]:
+        """Return the tiles of a corner from the left to the right: of one size, and the number of the first."""
+        seen, found = [0, 0], []
+        depths, heights = (of[small] for of, small in zip(self.counts, corner.small, strict=False))
+        before = (image * depths + corner.index[0]) * heights + corner.index[1]
+        for row in self.rows[2]:
+            start = self.starts[*corner.small, row.small][0] * images
+            found.append((row, start + before * self.counts[2][row.small] + seen[row.small]))
+            seen[row.small] += row.count
+        return found
 
 
 class _Winograd(Planner):
@@ -114,7 +194,7 @@ class _Winograd(Planner):
         side = self.layer.sides[axis]
         pairs = zip(self.cuts[axis], side.lines, strict=True)
         return max(
-            max(cut.shifts) - side.low + cut.reach(min(band, line.count))
+            max(cut.shifts) - side.low + cut.reach(0, band)
             for cut, line in pairs
             if min(band, line.count)
         )
@@ -138,7 +218,6 @@ class _Winograd(Planner):
     def _band(self) -> list[int]:
         # Rows of tiles for which the patch, its points and the sums fit the second cache.
         sides, layer = self.layer.sides, self.layer
-        units = [max(cut.m * cut.step for cut in axis) for axis in self.cuts]
         sizes = [side.cells for side in sides]
         self.planes = [len(side.residues) for side in sides]
 
@@ -152,13 +231,22 @@ class _Winograd(Planner):
         jobs = layer.batch * layer.groups
         for axis in range(3):
             wanted = 2 * self.threads if self.threads > 1 else 1
-            while band[axis] > units[axis] and (bytes_(band) > self.budget or (axis < 2 and jobs < wanted)):
-                parts = -(-sizes[axis] // band[axis]) + 1
-                size = _round(-(-sizes[axis] // parts), units[axis])
-                size = size if size < band[axis] else band[axis] - units[axis]
-                band[axis] = max(units[axis], size)
+            for size in self._cuttings(axis):
+                if bytes_(band) <= self.budget and (axis == 2 or jobs >= wanted):
+                    break
+                band[axis] = size
                 jobs = layer.batch * layer.groups * math.prod(-(-s // b) for s, b in zip(sizes, band, strict=True))
         return band
+
+    def _cuttings(self, axis: int) -> Iterator[int]:
+        # Sizes of bands that cut no tile, falling.
+        cells, cuts = self.layer.sides[axis].cells, self.cuts[axis]
+        unit = math.lcm(*(cut.m * cut.step for cut in cuts))
+        size = cells
+        while size > unit:
+            size = min(_round(-(-cells // (-(-cells // size) + 1)), unit), (size - 1) // unit * unit)
+            if all(cut.is_cut_by(size) for cut in cuts):
+                yield size
 
     def _images(self) -> int:
         whole = all(b == side.cells for b, side in zip(self.band, self.layer.sides, strict=True))
@@ -212,7 +300,8 @@ class _Winograd(Planner):
     # -- programs -----------------------------------------------------------------------------------------------------
 
     def _class(self, axis: int, first: int, stop: int) -> object:
-        return tuple(max(0, min(line.count, stop) - first) for line in self.layer.sides[axis].lines)
+        pairs = zip(self.cuts[axis], self.layer.sides[axis].lines, strict=True)
+        return tuple((max(0, min(line.count, stop) - first), cut.rows(first, stop)) for cut, line in pairs)
 
     def _phase(self, numbers: Sequence[int], at: Sequence[int], stop: Sequence[int]) -> _Phase | None:
         lines = tuple(side.lines[n] for side, n in zip(self.layer.sides, numbers, strict=True))
@@ -223,7 +312,8 @@ class _Winograd(Planner):
         index = 0
         for axis, n in zip(self.cuts, numbers, strict=True):
             index = index * len(axis) + n
-        return _Phase(index, cuts, lines, cells)
+        rows = tuple(cut.rows(a, e) for cut, a, e in zip(cuts, at, stop, strict=True))
+        return _Phase(index, cuts, lines, cells, rows)
 
     def _band_program(
         self, place: tuple[int, ...], stop: tuple[int, ...], blocks: Sequence[Lanes]
@@ -249,83 +339,88 @@ class _Winograd(Planner):
                     for point in range(math.prod(phase.points)):
                         for i, block in enumerate(some):
                             tiles.append(self._sums(phase, point, points, sums + i * self.block_sums, block))
-                entries += _foreseen(tiles)
+                entries += _foreseen([group for group in tiles if group])  # no tile may have the last point
                 for i, block in enumerate(some):
                     entries += self._back([(phase, sums + i * self.block_sums) for phase, _, sums in where], block)
         return entries
-
-    def _corners(self, phase: _Phase) -> list[tuple[int, int, int]]:
-        # First tiles of all rows of tiles of an image: depth and row at which they begin, and their number.
-        found, number = [], 0
-        columns = phase.cuts[2].tiles(phase.cells[2])
-        starts = [
-            [first + cut.step * cut.m * i for first, count in cut.rows(cells) for i in range(count)]
-            for cut, cells in zip(phase.cuts[:2], phase.cells[:2], strict=True)
-        ]
-        for depth, row in itertools.product(*starts):
-            found.append((depth, row, number))
-            number += columns
-        return found
 
     def _forward(self, phase: _Phase, points: int) -> list[tuple[int, ...]]:
         entries = []
         apart = self._apart(phase, self.images) * self.pixel
         plane_bytes = math.prod(phase.points) * apart
+        corners = phase.corners()
         for image, block in itertools.product(range(self.images), range(self.blocks)):
-            for depth, row, tile in self._corners(phase):
+            for corner in corners:
                 for plane, planes in enumerate(itertools.product(*(range(n) for n in self.planes))):
                     cells = [
                         p * room + cut.shifts[p] - side.low
                         for p, room, cut, side in zip(planes, self.room, phase.cuts, self.layer.sides, strict=True)
                     ]
                     source = block * self.block_bytes + image * self.image_bytes
-                    source += (cells[0] + depth) * self.pitch[0] + (cells[1] + row) * self.pitch[1]
+                    source += (cells[0] + corner.depth) * self.pitch[0] + (cells[1] + corner.row) * self.pitch[1]
+                    source += cells[2] * self.pixel
                     target = block * self.block_bytes + points + plane * plane_bytes
-                    target += (image * phase.tiles + tile) * self.pixel
-                    entries += self._forward_row(phase, source, cells[2], target, apart)
+                    entries += self._forward_row(phase, corner, source, target, image)
         return entries
 
-    def _forward_row(self, phase: _Phase, source: int, column: int, target: int, apart: int) -> list[tuple[int, ...]]:
+    def _forward_row(
+        self, phase: _Phase, corner: _Corner, source: int, target: int, image: int
+    ) -> list[tuple[int, ...]]:
         """Transform a row of tiles along the axes that have tiles, one after the other."""
-        cuts, counts = phase.cuts, phase.points
+        cuts, own = phase.cuts, self._own_points(phase, corner)
+        apart = self._apart(phase, self.images) * self.pixel
         vectors, width = self.pixel // self.machine.vector_bytes, self.machine.vector_bytes
-        axes = [axis for axis in range(3) if counts[axis] > 1] or [2]
-        reach = cuts[2].reach(phase.cells[2])
+        axes = [axis for axis in range(3) if phase.points[axis] > 1] or [2]
+        reach = max(row.first + cuts[2].step * (row.count * row.m + cuts[2].r - 2) + 1 for row in phase.rows[2])
         strip = reach * self.pixel
         row_pitch, slab_pitch = cuts[1].step * self.pitch[1], cuts[0].step * self.pitch[0]
-        base, at = "patch", source + column * self.pixel
+        base, at = "patch", source
         entries = []
         for i, axis in enumerate(axes):
             last = i == len(axes) - 1
             to_base = "patch" if last else "rows"
             to = target if last else self.between_at + i % 2 * self.strip_bytes
-            kernel = Pass("input", cuts[axis].m, cuts[axis].r, self.layer.scalar)
             if axis == 2:
-                lines, tile = cuts[2].rows(phase.cells[2]), 0
-                for first, count in lines:
-                    loops = (
-                        (counts[0] * counts[1], row_pitch if base == "patch" else strip, counts[2] * apart),
-                        (count, cuts[2].m * cuts[2].step * self.pixel, self.pixel),
-                        (vectors, width, width),
-                    )
-                    here = at + first * self.pixel
-                    entries.append(self._pass(
-                        kernel, base, here, to_base, to + tile * self.pixel, loops, cuts[2].step * self.pixel, apart
-                    ))  # fmt: skip
-                    tile += count
+                for row, tile in phase.across(corner, image, self.images):
+                    kernel = Pass("input", row.m, cuts[2].r, cuts[2].m, self.layer.scalar)
+                    here, there = at + row.first * self.pixel, to + tile * self.pixel
+                    for lines, before, behind in self._planes_of_rows(phase, own):
+                        loops = (
+                            (lines, row_pitch if base == "patch" else strip, phase.points[2] * apart),
+                            (row.count, row.m * cuts[2].step * self.pixel, self.pixel),
+                            (vectors, width, width),
+                        )
+                        entries.append(self._pass(
+                            kernel, base, here + before * strip, to_base, there + behind * apart, loops,
+                            cuts[2].step * self.pixel, apart,
+                        ))  # fmt: skip
                 continue
-            outer = counts[1] if axis == 0 else counts[0]
-            outside = row_pitch if axis == 0 else counts[1] * strip if base == "rows" else 0
+            kernel = Pass("input", corner.m[axis], cuts[axis].r, cuts[axis].m, self.layer.scalar)
+            outer = own[1] if axis == 0 else own[0]
+            outside = row_pitch if axis == 0 else own[1] * strip if base == "rows" else 0
             inside = slab_pitch if axis == 0 else row_pitch if base == "patch" else strip
             if last:  # columns are tiles of one cell
-                pixels, point, further = phase.cells[2], apart, counts[1] * apart
+                ((_, tile),) = phase.across(corner, image, self.images)
+                pixels, point, further = phase.cells[2], apart, phase.points[1] * apart
+                to += tile * self.pixel
             else:
-                pixels, point = reach, strip * (counts[1] if axis == 0 else 1)
-                further = strip if axis == 0 else counts[1] * strip
+                pixels, point = reach, strip * (own[1] if axis == 0 else 1)
+                further = strip if axis == 0 else own[1] * strip
             loops = ((outer, outside, further), (1, 0, 0), (pixels * vectors, width, width))
             entries.append(self._pass(kernel, base, at, to_base, to, loops, inside, point))
             base, at = to_base, to
         return entries
+
+    def _own_points(self, phase: _Phase, corner: _Corner) -> list[int]:
+        # Of the tiles of a corner along the first two axes.
+        return [n - small for n, small in zip(phase.points, corner.small, strict=False)]
+
+    def _planes_of_rows(self, phase: _Phase, own: Sequence[int]) -> list[tuple[int, int, int]]:
+        # Points along the first two axes, as the third meets them: how many follow each other evenly, and how many lie
+        # before them among those that tiles of this size have, and among those of the largest.
+        if own[0] == 1 or own[1] == phase.points[1]:
+            return [(own[0] * own[1], 0, 0)]
+        return [(own[1], d * own[1], d * phase.points[1] * phase.points[2]) for d in range(own[0])]
 
     def _pass(
         self, kernel: Pass, base: str, source: int, to_base: str, target: int,
@@ -360,78 +455,81 @@ class _Winograd(Planner):
         weights = block.at + sum(self._piece_bytes(n, block.vectors) for n in self.full_taps[: phase.number])
         weights += self._piece_bytes(self.plane_count * point, block.vectors)
         entries = []
-        for first, pixels in self._cover(phase.tiles * self.images, block.vectors, False)[1]:
-            kernel = Tile(1, pixels, block.vectors, self.block, self.layer.scalar, biased=False)
-            entries.append(ENTRY.line(
-                op=self._kernel(kernel), taps=taps * 16, count=planes, weights=weights,
-                weights_block=self.plane_count * self.held * row,
-                src=points + (point * apart + first) * self.pixel, base=NOW.offset("rows"),
-                dst=sums + (point * apart + first) * row, pitch=row,
-            ))  # fmt: skip
+        where = list(itertools.product(*(range(n) for n in phase.points)))[point]
+        for start, stop in phase.with_point(where, self.images):
+            for first, pixels in self._cover(stop - start, block.vectors, False)[1]:
+                kernel = Tile(1, pixels, block.vectors, self.block, self.layer.scalar, biased=False)
+                at = point * apart + start + first
+                entries.append(ENTRY.line(
+                    op=self._kernel(kernel), taps=taps * 16, count=planes, weights=weights,
+                    weights_block=self.plane_count * self.held * row, src=points + at * self.pixel,
+                    base=NOW.offset("rows"), dst=sums + at * row, pitch=row,
+                ))  # fmt: skip
         return entries
 
     def _back(self, where: Sequence[tuple[_Phase, int]], block: Lanes) -> list[tuple[int, ...]]:
         """Transform sums back, row of tiles by row, and store the rows."""
         entries = []
-        model = where[0][0]
-        for image in range(self.images):
-            for number, (depth, row, _) in enumerate(self._corners(model)):
-                for phase, sums in where:
-                    tile = image * phase.tiles + number * phase.cuts[2].tiles(phase.cells[2])
-                    entries += self._back_row(phase, sums, tile, block, image)
-                entries += self._stores([phase for phase, _ in where], image, depth, row, block)
+        for image, corner in itertools.product(range(self.images), where[0][0].corners()):
+            for phase, sums in where:
+                entries += self._back_row(phase, corner, sums, block, image)
+            entries += self._stores([phase for phase, _ in where], image, corner, block)
         return entries
 
-    def _back_row(self, phase: _Phase, sums: int, tile: int, block: Lanes, image: int) -> list[tuple[int, ...]]:
+    def _back_row(
+        self, phase: _Phase, corner: _Corner, sums: int, block: Lanes, image: int
+    ) -> list[tuple[int, ...]]:
         cuts, counts, cells = phase.cuts, phase.points, phase.cells[2]
+        own = self._own_points(phase, corner)
         lanes, width = block.vectors * self.lanes * self.size, self.machine.vector_bytes
         axes = [axis for axis in (2, 1, 0) if counts[axis] > 1] or [2]
         out = self.layer.sides[2].step_out
         apart = self._apart(phase, self.images) * lanes
-        at = sums + tile * lanes
-        row_pitch, point = 0, apart  # between points of rows and of columns, in what is read
-        row_pitch = counts[2] * apart
+        across = phase.across(corner, image, self.images)
+        at = sums + across[0][1] * lanes  # unless there are tiles along the last axis, which is then the first
+        row_pitch, point = counts[2] * apart, apart
         rows = phase.lines[2].start * lanes
-        strip = max(count * cuts[2].m * cuts[2].step + first for first, count in cuts[2].rows(cells)) * lanes
+        strip = max(row.first + row.count * row.m * cuts[2].step for row in phase.rows[2]) * lanes
+        bias = block.first * self.size
         entries = []
         for i, axis in enumerate(axes):
             last = i == len(axes) - 1
             to = rows if last else self.between_at + i % 2 * self.strip_bytes
             pixel = out * lanes if last else lanes
-            kernel = Pass("output", cuts[axis].m, cuts[axis].r, self.layer.scalar, last)
-            bias = block.first * self.size
             if axis == 2:
-                done = 0
-                for first, count in cuts[2].rows(cells):
-                    loops = (
-                        (counts[0] * counts[1], row_pitch, strip),
-                        (count, lanes, cuts[2].m * cuts[2].step * pixel),
-                        (block.vectors, width, width),
-                    )
-                    entries.append(self._pass(
-                        kernel, "rows", at + done * lanes, "rows", to + first * pixel, loops, point,
-                        cuts[2].step * pixel, bias, image,
-                    ))  # fmt: skip
-                    done += count
+                for row, tile in across:
+                    kernel = Pass("output", row.m, cuts[2].r, cuts[2].m, self.layer.scalar, last)
+                    for lines, before, behind in self._planes_of_rows(phase, own):
+                        loops = (
+                            (lines, row_pitch, strip),
+                            (row.count, lanes, row.m * cuts[2].step * pixel),
+                            (block.vectors, width, width),
+                        )
+                        entries.append(self._pass(
+                            kernel, "rows", sums + tile * lanes + behind * apart, "rows",
+                            to + row.first * pixel + before * strip, loops, point, cuts[2].step * pixel, bias, image,
+                        ))  # fmt: skip
                 at, row_pitch = to, strip
                 continue
+            kernel = Pass("output", corner.m[axis], cuts[axis].r, cuts[axis].m, self.layer.scalar, last)
+            is_first = i == 0
             if axis == 1:
-                outer, outside = counts[0], counts[1] * row_pitch
-                inside, further = row_pitch, cuts[1].m * (self.row_bytes if last else strip)
+                outer, outside = own[0], (counts[1] if is_first else own[1]) * row_pitch
+                inside, further = row_pitch, corner.m[1] * (self.row_bytes if last else strip)
                 step = self.row_bytes if last else strip
             else:
-                below = cuts[1].m if counts[1] > 1 else 1
+                below = corner.m[1] if counts[1] > 1 else 1
                 outer, outside, inside = below, row_pitch if counts[1] == 1 else strip, below * strip
                 if counts[1] == 1:
                     inside = row_pitch
-                further, step = self.row_bytes, cuts[1].m * self.row_bytes
+                further, step = self.row_bytes, corner.m[1] * self.row_bytes
             loops = ((outer, outside, further), (cells, lanes, pixel), (block.vectors, width, width))
             entries.append(self._pass(kernel, "rows", at, "rows", to, loops, inside, step, bias, image))
             at, row_pitch = to, strip
         return entries
 
     def _stores(
-        self, phases: Sequence[_Phase], image: int, depth: int, row: int, block: Lanes
+        self, phases: Sequence[_Phase], image: int, corner: _Corner, block: Lanes
     ) -> list[tuple[int, ...]]:
         layer, lanes = self.layer, block.vectors * self.lanes * self.size
         model = phases[0]
@@ -442,15 +540,15 @@ class _Winograd(Planner):
         low = min(phase.lines[2].start for phase in phases)
         columns = max(phase.lines[2].start + side_w.step_out * (phase.cells[2] - 1) for phase in phases) + 1 - low
         entries = []
-        for i, j in itertools.product(range(model.cuts[0].m), range(model.cuts[1].m)):
-            cell_d, cell_h = depth + i * model.cuts[0].step, row + j * model.cuts[1].step
+        for i, j in itertools.product(range(corner.m[0]), range(corner.m[1])):
+            cell_d, cell_h = corner.depth + i * model.cuts[0].step, corner.row + j * model.cuts[1].step
             if cell_d >= model.cells[0] or cell_h >= model.cells[1]:
                 continue
             y = image * self.y_image + block.first * self.y_channel + low * self.y_pixel
             y += (model.lines[0].start + side_d.step_out * cell_d) * self.y_pitch[0]
             y += (model.lines[1].start + side_h.step_out * cell_h) * self.y_pitch[1]
             entries.append(ENTRY.line(
-                op=number, src=(i * model.cuts[1].m + j) * self.row_bytes + low * lanes, dst=y, pitch=lanes,
+                op=number, src=(i * corner.m[1] + j) * self.row_bytes + low * lanes, dst=y, pitch=lanes,
                 dst_row=self.y_channel, pixels=columns, lanes=block.count, step=self.y_pixel,
             ))  # fmt: skip
         return entries
