@@ -22,6 +22,7 @@ import numpy.typing as npt
 from twofold.engine.emit import BYTES
 from twofold.engine.lower import Side
 from twofold.engine.machine import Machine
+from twofold.engine.pace import pace
 from twofold.engine.records import ENTRY, JOB, NOW
 from twofold.engine.schedule import Layer, Schedule
 from twofold.engine.store import Store
@@ -53,7 +54,10 @@ def cost(layer: Layer, machine: Machine) -> float:
     cells_in = math.prod(side.in_size for side in layer.sides) * layer.batch
     cells_out = math.prod(side.out_size for side in layer.sides) * layer.batch
     bytes_ = (cells_in + cells_out) * blocks * machine.vector_bytes
-    return max(blocks * (0.9 * products(layer) + 4 * cells_out), bytes_ / (24 if bytes_ < machine.l2 else 8))
+    here = pace(machine)
+    stored = here.phases if any(side.step_out > 1 for side in layer.sides) else 4.0
+    computed = blocks * (here.depthwise[1] * products(layer) + stored * cells_out)
+    return max(computed, bytes_ / (24 if bytes_ < machine.l2 else 8))
 
 
 def schedule(layer: Layer, machine: Machine, threads: int = 1) -> Schedule:

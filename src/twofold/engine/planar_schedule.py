@@ -23,6 +23,7 @@ import numpy.typing as npt
 from twofold.engine.emit import BYTES
 from twofold.engine.lower import Line, Side
 from twofold.engine.machine import Machine
+from twofold.engine.pace import pace
 from twofold.engine.planar import BLOCK, Packer, Weave
 from twofold.engine.records import ENTRY, JOB, NOW
 from twofold.engine.schedule import Layer, Schedule
@@ -492,8 +493,10 @@ class _Planner:
                 tile = sum(dict(ladder)[q] for _, q in cover(vectors, ladder))
                 total += 1.5 * depths * math.ceil(line.count / tall) * steps * columns * tile * beyond
         cells = math.prod(side.in_size for side in layer.sides)
-        copied = cells * layer.inputs * self.size / 5
-        return (total * layer.inputs + copied) * layer.groups * layer.batch + self.y_image * layer.batch / 8
+        copied = cells * layer.inputs * self.size / (5 if side_w.step_in == 1 else 1.2)  # parted into planes
+        here, bytes_ = pace(self.machine), self.y_image * layer.batch
+        whole = (total * layer.inputs + copied) * layer.groups * layer.batch + bytes_ / 8
+        return whole * here.planar + here.written(bytes_, self.machine)
 
 
 def _tiles_of_rows(line: Line, first: int, stop: int, parted: bool) -> Iterator[tuple[int, int]]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from twofold.engine.emit import BYTES
 from twofold.engine.lower import Line, Side
 from twofold.engine.machine import Machine
+from twofold.engine.pace import pace
 from twofold.engine.schedule import Layer
 from twofold.engine.strip import HEAD, ranges
 
@@ -109,15 +110,16 @@ def cost_of_tiles(layer: Layer, machine: Machine, copies: bool = True) -> float:
     lanes = machine.vector_bytes // BYTES[layer.scalar]
     cells_in = math.prod(side.in_size for side in layer.sides) * layer.batch
     cells_out = math.prod(side.out_size for side in layer.sides) * layer.batch
+    here, spread = pace(machine), any(side.step_out > 1 for side in layer.sides)
     if layer.depthwise:
         blocks = -(-layer.groups // lanes)
-        spread = any(side.step_out > 1 for side in layer.sides)
-        return blocks * (products(layer) + 16.0 * cells_in + (12.0 if spread else 4.0) * cells_out)
+        return blocks * (here.depthwise[0] * products(layer) + 16.0 * cells_in + (12.0 if spread else 4.0) * cells_out)
     vectors = -(-layer.outputs // lanes) * layer.groups
     copied = layer.groups * layer.inputs * cells_in * BYTES[layer.scalar] / 8 if copies else 0.0
     weights = math.prod(layer.kernel) * layer.groups * layer.inputs * layer.outputs * BYTES[layer.scalar]
-    read = 0.45 * weights if weights > 2 * machine.l2 else 0.0  # from beyond the second cache
-    return vectors * (products(layer) * layer.inputs / 1.3 + 6.0 * cells_out) + copied + read
+    stored = here.stored[0 if layer.channels_last else 1 + spread]
+    computed = vectors * (products(layer) * layer.inputs / 1.3 + stored * cells_out)
+    return computed + copied + here.reads(weights, machine, transformed=False)
 
 
 class Heads:

@@ -9,13 +9,17 @@ all cells see all inputs: a NaN reaches the whole tile, and one cell that is muc
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from twofold.engine.emit import BYTES
 from twofold.engine.lower import Line, Side
 from twofold.engine.machine import Machine
+from twofold.engine.micro import tiles
+from twofold.engine.pace import pace
 from twofold.engine.pairs import has_amx
 from twofold.engine.schedule import Layer
 from twofold.engine.toom import Toom, toom
@@ -26,6 +30,7 @@ SIZES = (2, 3, 4, 5, 6)  # the largest m of each family
 BLOCK = 16  # input channels of a pixel of the patch
 _MOST_TAPS, _MOST_POINTS = 5, 8
 _LEAST = 8  # input channels: a vector of fewer would be transformed for nothing
+_TILE = 1.5  # what a register tile costs beside its pixels
 _ALIKE = 3  # a large tile must save so many percent more than a smaller one
 
 
@@ -206,8 +211,7 @@ def relative(layer: Layer, most: int) -> float:
 
 def cost(layer: Layer, machine: Machine, most: int) -> float:
     """Return about how many cycles of one core it takes, in the coin of `tables.cost_of_tiles`."""
-    # Measured on a Xeon with AVX-512, for vectors: a point of a tile costs 10 to 13 in the transform of the input and
-    # two less in that of the results, a cell 26 in the patch and 16 in the store; weights, what no cache holds of them.
+    here = pace(machine)
     lanes = machine.vector_bytes // BYTES[layer.scalar]
     outs, ins = -(-layer.outputs // lanes), -(-layer.inputs // lanes)
     points = _products(layer, most) * layer.batch * layer.groups
@@ -216,10 +220,41 @@ def cost(layer: Layer, machine: Machine, most: int) -> float:
     cells_out = math.prod(side.out_size for side in layer.sides) * layer.batch * layer.groups
     cuts = all_cuts(layer, most)
     longest = max(cut.points for axis in cuts for cut in axis)
-    moved = ins * ((7 + 0.8 * longest) * points + 26.0 * cells_in)
-    moved += outs * ((5 + 0.8 * longest) * points / planes + 16.0 * cells_out)
+    forward, back = (one + more * longest for one, more in (here.forward, here.back))
+    moved = ins * (forward * points + here.cells[0] * cells_in)
+    moved += outs * (back * points / planes + here.cells[1] * cells_out)
     weights = planes * sum(math.prod(cut.points for cut in phase) for phase in itertools.product(*cuts))
     size = weights * layer.groups * layer.inputs * layer.outputs * BYTES[layer.scalar]
-    read = 0.08 * size + 0.33 * max(0, size - 4 * machine.l2) if size > machine.l2 else 0.0
-    # Of two that are nearly as fast, the one that errs less: tiles of more than 6 points must win by 5 %.
-    return (points * layer.inputs * outs / 1.25 + moved + read) * (1.05 if longest > 6 else 1.0)
+    read = here.reads(size, machine, transformed=True)
+    summed = _covered_points(layer, machine, cuts) * planes * layer.groups * layer.inputs * outs
+    # Of two that are nearly as fast, the one that errs less: tiles of more than 6 points must win by 3 %.
+    return (summed + moved + read) * (1.03 if longest > 6 else 1.0)
+
+
+def _covered_points(layer: Layer, machine: Machine, cuts: Sequence[tuple[Cut, ...]]) -> float:
+    # What a pair of channels costs in the register tiles, point by point: how many tiles of the image have it.
+    total = 0.0
+    for phase in itertools.product(*cuts):
+        axes = []
+        for cut in phase:
+            counts = [sum(row.count for row in cut.rows() if row.small == small) for small in (0, 1)]
+            axes.append([(sum(counts), cut.points - bool(counts[1])), (counts[0], int(bool(counts[1])))])
+        for parts in itertools.product(*axes):
+            count, points = (math.prod(numbers) for numbers in zip(*parts, strict=True))
+            total += points * _covered(count * layer.batch, machine, layer.scalar)
+    return total
+
+
+@functools.lru_cache(maxsize=4096)
+def _covered(count: int, machine: Machine, scalar: str) -> float:
+    # Of so many pixels by tiles of the ladder: 0.8 for each where they fit it.
+    ladder = [(q, share) for rows, q, vectors, share in tiles(machine, scalar) if (rows, vectors) == (1, 2)]
+    largest = max(q for q, _ in ladder)
+    whole = _TILE + largest
+    if count > 4 * largest:
+        return 0.8 * count
+    costs = [0.0]
+    for n in range(1, count + 1):
+        fitting = [(q, share) for q, share in ladder if q <= count]
+        costs.append(min(costs[max(0, n - q)] + q / share + _TILE for q, share in fitting))
+    return 0.8 * largest / whole * costs[count]

@@ -193,11 +193,7 @@ class _Winograd(Planner):
     def _room(self, axis: int, band: int) -> int:
         side = self.layer.sides[axis]
         pairs = zip(self.cuts[axis], side.lines, strict=True)
-        return max(
-            max(cut.shifts) - side.low + cut.reach(0, band)
-            for cut, line in pairs
-            if min(band, line.count)
-        )
+        return max(max(cut.shifts) - side.low + cut.reach(0, band) for cut, line in pairs if min(band, line.count))
 
     def _points_bytes(self, band: Sequence[int], images: int, pixel: int) -> int:
         # Of the depth and row phase with the most, all column phases of it.
@@ -476,9 +472,7 @@ class _Winograd(Planner):
             entries += self._stores([phase for phase, _ in where], image, corner, block)
         return entries
 
-    def _back_row(
-        self, phase: _Phase, corner: _Corner, sums: int, block: Lanes, image: int
-    ) -> list[tuple[int, ...]]:
+    def _back_row(self, phase: _Phase, corner: _Corner, sums: int, block: Lanes, image: int) -> list[tuple[int, ...]]:
         cuts, counts, cells = phase.cuts, phase.points, phase.cells[2]
         own = self._own_points(phase, corner)
         lanes, width = block.vectors * self.lanes * self.size, self.machine.vector_bytes
@@ -528,9 +522,7 @@ class _Winograd(Planner):
             at, row_pitch = to, strip
         return entries
 
-    def _stores(
-        self, phases: Sequence[_Phase], image: int, corner: _Corner, block: Lanes
-    ) -> list[tuple[int, ...]]:
+    def _stores(self, phases: Sequence[_Phase], image: int, corner: _Corner, block: Lanes) -> list[tuple[int, ...]]:
         layer, lanes = self.layer, block.vectors * self.lanes * self.size
         model = phases[0]
         side_d, side_h, side_w = layer.sides
