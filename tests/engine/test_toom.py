@@ -32,6 +32,16 @@ def test_those_of_four_points_are_exact_in_binary_and_no_larger_ones():
 
 
 @pytest.mark.parametrize(("m", "r"), ALL)
+def test_a_smaller_tile_has_the_kernel_of_a_larger_one(m, r):
+    for largest in range(m + 1, MOST + 2 - r):
+        one, large = toom.toom(m, r, largest), toom.toom(largest, r)
+        assert (one.kernel == large.kernel[: m + r - 1] and one.output == toom.toom(m, r).output) or r == 1
+        for i, t, cell in itertools.product(range(m), range(r), range(m + r - 1)):
+            total = sum(one.output[i][p] * one.kernel[p][t] * one.input[p][cell] for p in range(m + r - 1))
+            assert total == (cell == i + t)
+
+
+@pytest.mark.parametrize(("m", "r"), ALL)
 def test_inputs_are_multiplied_with_whole_numbers(m, r):
     assert all(x.denominator == 1 for row in toom.toom(m, r).input for x in row)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import mmap
 import os
 import subprocess
@@ -73,7 +74,7 @@ def most_of(family: families.Family) -> int:
 
 def is_exact(problem: Problem, family: families.Family) -> bool:
     cuts = [cut for side in layer_of(problem).sides for cut in winograd.cuts_of(side, most_of(family)) or ()]
-    return all(cut.points <= 4 or 1 in (cut.m, cut.r) for cut in cuts)
+    return all(part.is_exact for cut in cuts for part in cut.parts)
 
 
 def check(problem: Problem, family: families.Family, values, threads: int = 1, **options) -> None:
@@ -344,12 +345,34 @@ def test_what_does_not_fit():
     assert winograd.fits(bf16, here, 2) != pairs.has_amx(here)
 
 
+@pytest.mark.parametrize("cells", range(1, 40))
+def test_no_cell_is_computed_in_vain(cells):
+    for most, step in itertools.product(winograd.SIZES, (1, 2)):
+        side = layer_of(Problem.parse(f"conv ci1 co1 i{cells} k3 p{step} d{step}")).sides[2]
+        (cut,) = winograd.cuts_of(side, most) or ()
+        covered = [row.first + cut.step * i for row in cut.rows() for i in range(row.count * row.m)]
+        beyond = [cell for cell in covered if cell >= cells]
+        assert sorted(set(covered) - set(beyond)) == list(range(cells)) and len(covered) == cells + len(beyond)
+        assert len(beyond) <= (cells < 2 * step * most)  # a line of one cell, where another has two
+
+
+def test_14_cells_take_no_more_products_than_they_must():
+    layer = layer_of(Problem.parse("conv ci64 co64 i14x14 k3 p1"))
+    assert winograd._products(layer, 4) == (14 + 4 * 2) ** 2 < 0.85 * (4 * 6) ** 2
+
+
 def test_tiles_of_an_axis():
     side = layer_of(Problem.parse("conv ci1 co1 i40 k3 p3 d3")).sides[2]
     (cut,) = winograd.cuts_of(side, 4) or ()
     assert (cut.m, cut.r, cut.step, cut.shifts) == (4, 3, 3, (-3,))
-    assert cut.rows(40) == [(0, 4), (1, 4), (2, 4)]  # of 14, 13 and 13 cells, each third
-    assert cut.reach(40) == 2 + 3 * (4 * 4 + 3 - 2) + 1
+    # Lines of 14, 13 and 13 cells, each third: 4 4 3 3, and 4 3 3 3.
+    rows = [(0, 4, 0, 2), (1, 3, 24, 2), (0, 4, 1, 1), (1, 3, 13, 3), (0, 4, 2, 1), (1, 3, 14, 3)]
+    assert cut.rows() == tuple(winograd.Row(*row) for row in rows)
+    assert cut.tiles() == 12 and cut.multiplications == 4 * 6 + 8 * 5
+    assert cut.reach() == 40 + 3 * (3 - 1)  # what the sums read, and no more
+    (cut,) = winograd.cuts_of(layer_of(Problem.parse("conv ci1 co1 i30 k3 p1")).sides[2], 4) or ()
+    assert [band for band in range(1, 31) if cut.is_cut_by(band)] == [8, 12, 16, 20, 24, 30]  # 6 of 4 cells, 2 of 3
+    assert cut.rows(16, 30) == (winograd.Row(0, 4, 0, 2), winograd.Row(1, 3, 8, 2))
     side = layer_of(Problem.parse("conv ci1 co1 i40 k5 s2 p2")).sides[2]
     (cut,) = winograd.cuts_of(side, 2) or ()
     assert cut.taps == ((0, 2, 4), (1, 3, -1)) and cut.shifts == (-1, -1)

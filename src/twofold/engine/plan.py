@@ -40,7 +40,18 @@ from twofold.geometry.axis import as_count, shown
 from twofold.geometry.layer import one_of
 from twofold.memory import check_memory
 
-__all__ = ["PackedWeight", "Plan", "Setting", "algorithms", "bound_for", "bound_of", "kept", "plan", "why_not"]
+__all__ = [
+    "PackedWeight",
+    "Plan",
+    "Setting",
+    "algorithms",
+    "bound_for",
+    "bound_of",
+    "kept",
+    "layer_of",
+    "plan",
+    "why_not",
+]
 
 Array = npt.NDArray[Any]
 SCALARS = {"float32": ("float", "float"), "float64": ("double", "double"), "float16": ("half", "float"),
@@ -153,8 +164,7 @@ def algorithms(problem: Problem | str, accuracy: str | None = None) -> tuple[str
     if problem.rank > INNER:  # of what remains when the outer axes are folded away
         return (Plan(problem, "none", 0.01, False, None, False, "strict").algorithm, *tail)
     with suppress(UnsupportedError):
-        setting = Setting(problem, _dense(problem), _can_fold(problem), problem.layout == "channels_last", 1)
-        layer = _layer(replace(setting, accuracy=word))
+        layer = layer_of(problem, word)
         return (*(family.name for family in families.available(layer, host(), word)), *tail)
     return ("reference", *tail)
 
@@ -251,6 +261,12 @@ def tuned(setting: Setting, measure: Callable[[Bound], Callable[[], object]]) ->
     wisdom.learn(_remembered(setting), machine, candidates[fastest])
     _kept[setting, machine] = bounds[fastest]
     return bounds[fastest]
+
+
+def layer_of(problem: Problem, accuracy: str) -> Layer:
+    """Return a problem as the families see it, its arrays dense in its layout."""
+    setting = Setting(problem, _dense(problem), _can_fold(problem), problem.layout == "channels_last", 1)
+    return _layer(replace(setting, accuracy=accuracy))
 
 
 def _remembered(setting: Setting) -> str:
@@ -777,8 +793,7 @@ class Plan:
         if problem.op == "conv_weight_gradient" or problem.rank > INNER:
             lanes = machine.vector_bytes / _item(problem.dtype)
             return problem.multiplications / lanes * _CYCLE
-        setting = Setting(problem, _dense(problem), _can_fold(problem), problem.layout == "channels_last", 1)
-        layer = _layer(setting)
+        layer = layer_of(problem, self.accuracy)
         cycle = _CYCLE_DEPTHWISE if layer.depthwise else _CYCLE
         best = families.choose(layer, machine, self.accuracy, self._fresh)
         return (best.cost(layer, machine) + (best.packing(layer) if self._fresh else 0.0)) * cycle
