@@ -64,9 +64,13 @@ class _Driver:
 class Bound:
     """A layer ready to run."""
 
-    def __init__(self, layer: Layer, machine: Machine, count: int = 1, family: str | None = None) -> None:
+    def __init__(
+        self, layer: Layer, machine: Machine, count: int = 1, family: str | families.Family | None = None
+    ) -> None:
         self.layer, self.machine, self.threads = layer, machine, count
-        self.family = families.choose(layer, machine) if family is None else families.named(family)
+        if family is None:
+            family = families.choose(layer, machine)
+        self.family = families.named(family) if isinstance(family, str) else family
         self.schedule = plan = self.family.schedule(layer, machine, count)
         self.codes = [code_of(kernel, machine) for kernel in plan.kernels]
         self.driver = code_of(_Driver(), machine)

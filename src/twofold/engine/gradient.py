@@ -38,6 +38,9 @@ class WeightGradient:
     threads    at most so many share a call
     """
 
+    name = "weight gradient"
+    relative: float | None = None  # its error, if it is not that of a direct sum
+
     def __init__(self, problem: Problem, machine: Machine, threads: int = 1) -> None:
         self.problem, self.machine, self.threads = problem, machine, threads
         self.workspace, self.loops, self.kernels = 0, "every element is zero", list[str]()

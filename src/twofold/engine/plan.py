@@ -30,7 +30,7 @@ from twofold.engine.bound import Bound, Call, aligned
 from twofold.engine.emit import BYTES
 from twofold.engine.fourier import Fourier
 from twofold.engine.lower import foldable, folded, lower
-from twofold.engine.machine import host
+from twofold.engine.machine import Machine, host
 from twofold.engine.outer import INNER, Outer, gradient
 from twofold.engine.rounding import to_bfloat
 from twofold.engine.schedule import Layer
@@ -160,13 +160,21 @@ def algorithms(problem: Problem | str, accuracy: str | None = None) -> tuple[str
     has_fourier = word == "fast" and not fourier.why_not(problem) and fourier_of(problem, 1, False).is_allowed
     tail = (fourier.NAME,) if has_fourier else ()
     if problem.op == "conv_weight_gradient":
-        return ("weight gradient", *tail)
+        return ("weight gradient", *_tiled(problem, word), *tail)
     if problem.rank > INNER:  # of what remains when the outer axes are folded away
         return (Plan(problem, "none", 0.01, False, None, False, "strict").algorithm, *tail)
     with suppress(UnsupportedError):
         layer = layer_of(problem, word)
         return (*(family.name for family in families.available(layer, host(), word)), *tail)
     return ("reference", *tail)
+
+
+def _tiled(problem: Problem, word: str) -> tuple[str, ...]:
+    # The name of a weight gradient in Winograd's tiles, where there is one.
+    from twofold.engine import winograd_gradient
+
+    is_there = word == "fast" and winograd_gradient.tiling(problem, host()) is not None
+    return (winograd_gradient.NAME,) if is_there else ()
 
 
 def _permitting(problem: Problem, algorithm: object, word: str | None) -> str:
@@ -428,7 +436,7 @@ class Plan:
         if self._fourier is not None:
             return fourier.NAME
         if self._plain.op == "conv_weight_gradient":
-            return "weight gradient"
+            return str(self._engine().name)
         return str(self._engine().family.name)
 
     @property
@@ -464,6 +472,8 @@ class Plan:
         if self._fourier is not None:
             return self._fourier.error
         family, problem = self._family, self._plain
+        if family is None and not self._reason and problem.op == "conv_weight_gradient" and self._engine().relative:
+            return math.inf
         rounding = 0.0
         if _rounds(problem, self.accuracy):  # of both factors, to 8 bits
             terms = max(problem.multiplications / max(math.prod(problem.result_shape), 1), 1)
@@ -479,6 +489,8 @@ class Plan:
         if family is not None:
             rounding = 2.0**-7 / math.sqrt(3) if _rounds(problem, self.accuracy) else 0.0
             return float(family.relative(self._engine().layer)) + rounding
+        if not self._reason and problem.op == "conv_weight_gradient" and self._engine().relative:
+            return float(self._engine().relative)
         terms = problem.multiplications / max(math.prod(problem.result_shape), 1)
         unit = 2.0**-53 if problem.dtype == "float64" else 2.0**-24
         return 1.5 * unit * math.sqrt(terms + 2)
@@ -860,19 +872,28 @@ class Plan:
             return next(inner for inner in self._outer.plans if inner is not None)._engine()
         if problem.op == "conv_weight_gradient":
             machine = host()
-            from twofold.engine.gradient import WeightGradient
-
             if problem.rank > INNER:  # every image is a position; that of one will do to tell of
                 cut, layer = problem.rank - INNER, problem.geometry
                 fine, coarse = problem.fine_size[cut:], problem.coarse_size[cut:]
                 layer = replace(layer, axes=layer.axes[cut:])
                 problem = replace(problem, geometry=layer, fine_size=fine, coarse_size=coarse)
-            return kept((problem, machine, count), lambda: WeightGradient(problem, machine, count))
+            key = (problem, machine, count, self._asked, self.accuracy)
+            return kept(key, lambda: self._new_gradient(problem, machine, count))
         setting = self._setting(weight_strides, is_folded)
         if self._tune and not setting.family and setting not in self._tuned:
             self._tuned.add(setting)
             return tuned(setting, self._trial)
         return bound_of(setting)
+
+    def _new_gradient(self, problem: Problem, machine: Machine, count: int) -> Any:
+        from twofold.engine.gradient import WeightGradient
+        from twofold.engine.winograd_gradient import NAME, WinogradGradient, tiling, wins
+
+        if self.accuracy == "fast" and self._asked in (None, NAME):
+            tiles = tiling(problem, machine)
+            if tiles is not None and (self._asked or wins(tiles, machine)):
+                return WinogradGradient(problem, tiles, machine, count)
+        return WeightGradient(problem, machine, count)
 
     def _setting(self, weight_strides: tuple[int, ...] | None = None, is_folded: bool | None = None) -> Setting:
         # Whatever the strides of a call are, it shares its family of kernels, and so packed weights, with the others.

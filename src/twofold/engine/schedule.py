@@ -605,20 +605,23 @@ class Planner:
                     entries.append(table)
                 start, end = programs[key, chunk]
                 first = self._first(place)
-                y = sum(p * s.step_out * pitch for p, s, pitch in zip(place, sides, self.y_pitch, strict=True))
                 for group in range(1 if layer.depthwise else layer.groups):
                     if layer.depthwise:
                         channel, held = blocks[0].first, blocks[0].count
-                        jobs.append((0, channel, *first, y, 0, 0, start, end, 1, 1, held))
+                        jobs.append((0, channel, *first, self._place(place, 0), 0, 0, start, end, 1, 1, held))
                         continue
-                    outs = group * layer.outputs
                     jobs.append((
-                        0, group * layer.inputs, *first, y + outs * self.y_channel, group * weights,
+                        0, group * layer.inputs, *first, self._place(place, group), group * weights,
                         group * self._padded() * self.size, start, end, 1, self.blocks,
                         self.channels - (self.blocks - 1) * self.block,
                     ))  # fmt: skip
         pieces, sources = self._pieces()
         return self._finished(np.concatenate(entries), np.array(jobs, np.int64), pieces, sources)
+
+    def _place(self, place: tuple[int, ...], group: int) -> int:
+        # Where in the result of an image a band of a group begins.
+        pairs = zip(place, self.layer.sides, self.y_pitch, strict=True)
+        return sum(p * s.step_out * pitch for p, s, pitch in pairs) + group * self.layer.outputs * self.y_channel
 
     def _first(self, place: tuple[int, ...]) -> list[int]:
         return [cell + side.low for cell, side in zip(place, self.layer.sides, strict=True)]

@@ -13,7 +13,7 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from twofold.engine.emit import BYTES
 from twofold.engine.lower import Line, Side
@@ -24,7 +24,7 @@ from twofold.engine.pairs import has_amx
 from twofold.engine.schedule import Layer
 from twofold.engine.toom import Toom, toom
 
-__all__ = ["BLOCK", "SIZES", "Cut", "Row", "all_cuts", "cost", "cuts_of", "error", "fits", "relative"]
+__all__ = ["BLOCK", "SIZES", "Cut", "Row", "all_cuts", "cost", "cut_evenly", "cuts_of", "error", "fits", "relative"]
 
 SIZES = (2, 3, 4, 5, 6)  # the largest m of each family
 BLOCK = 16  # input channels of a pixel of the patch
@@ -54,6 +54,7 @@ class Cut:
     step: int  # cells between neighbouring cells of a tile
     shifts: tuple[int, ...]  # of each plane: from a cell to what its first tap reads
     taps: tuple[tuple[int, ...], ...]  # of each plane: kernel cells, -1 where there is none
+    even: bool = False  # whether all tiles are of one size, the last of a line beyond its end
 
     @property
     def points(self) -> int:
@@ -71,18 +72,19 @@ class Cut:
         found = []
         for first in range(min(self.step, stop - at)):
             large, small = self._numbers(first)
-            before, cells = at // (self.step * self.m), -(-(stop - at - first) // self.step)
-            left = min(large - before, cells // self.m)
+            if stop < self.cells:
+                found.append(Row(0, self.m, first, (stop - at) // (self.step * self.m)))
+                continue
+            left = large - at // (self.step * self.m)
             found.append(Row(0, self.m, first, left))
-            if stop == self.cells:
-                found.append(Row(1, self.m - 1, first + self.step * self.m * left, small))
+            found.append(Row(1, self.m - 1, first + self.step * self.m * left, small))
         return tuple(row for row in found if row.count)
 
     def _numbers(self, first: int) -> tuple[int, int]:
         # Large and small tiles of a line of neighbouring cells, the large ones first.
         cells = -(-(self.cells - first) // self.step)
         count = -(-cells // self.m)
-        small = min(count, count * self.m - cells) if self.m > 1 else 0
+        small = min(count, count * self.m - cells) if self.m > 1 and not self.even else 0
         return count - small, small
 
     def is_cut_by(self, band: int) -> bool:
@@ -120,6 +122,14 @@ def cuts_of(side: Side, most: int) -> tuple[Cut, ...] | None:
             best = cost, tuple(cut for cut in cuts if cut)
     assert best is not None
     return best[1]
+
+
+def cut_evenly(side: Side) -> list[Cut]:
+    """Return the tiles of each size, all alike, of an axis of one phase; none where taps forbid."""
+    (line,) = side.lines
+    found = [_cut(side, line, m) for m in range(1, _MOST_POINTS + 1)]
+    kept = [replace(cut, even=True) for cut in found if cut and cut.r <= _MOST_TAPS and cut.points <= _MOST_POINTS]
+    return list(dict.fromkeys(kept))
 
 
 def _cut(side: Side, line: Line, m: int) -> Cut | None:

@@ -18,7 +18,7 @@ from twofold.engine.records import ENTRY, NOW, Record
 from twofold.engine.toom import Matrix, toom
 from twofold.engine.weights import PACKING, PIECE
 
-__all__ = ["MISSING", "PASS", "Pass", "Shape", "WeightTransform"]
+__all__ = ["COMBINING", "MISSING", "PASS", "Combine", "Pass", "Shape", "WeightTransform"]
 
 MISSING = 1 << 62  # the offset of a tap that a plane does not have
 
@@ -32,13 +32,15 @@ PASS = Record(
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A transform along one axis: of the input, or of results. The last of the results adds the bias.
+    """A transform along one axis: of the input, of results, or of the gradient of a layer's result, m cells of it.
+
+    The last of the results adds the bias.
 
     It marks the images in which it met a number that is not finite: such a number reaches its whole tile. Zero times it
     is no number, and stays none in a sum.
     """
 
-    side: str  # input or output
+    side: str  # input, output or grad
     m: int
     r: int
     largest: int  # tile of the axis, for which kernels are transformed
@@ -54,6 +56,8 @@ class Pass:
     @property
     def matrix(self) -> Matrix:
         """What it multiplies with."""
+        if self.side == "grad":
+            return toom(self.r, self.m).kernel
         found = toom(self.m, self.r, self.largest)
         return found.input if self.side == "input" else found.output
 
@@ -240,21 +244,63 @@ class WeightTransform:
                         x = f.gather(kind, from_ + f.select(there, offset, 0), between, valid)
                         cells.append(f.convert(x, self.scalar))
                     at = to + held * row * plane
-                    for i, x in enumerate(_all_axes(f, shape, cells)):
+                    for i, x in enumerate(_all_axes(f, [toom(m, r).kernel for m, r in shape.axes], cells)):
                         f.store(x, at + point * i)
 
 
-def _all_axes(f: Function, shape: Shape, cells: list[Value]) -> list[Value]:
-    # Of taps, the last axis innermost, to points.
-    sizes = [r for _, r in shape.axes]
-    for axis, (m, r) in enumerate(shape.axes):
-        matrix = toom(m, r).kernel
+def _all_axes(f: Function, matrices: Sequence[Matrix], cells: list[Value]) -> list[Value]:
+    # Each axis by its matrix, the last axis innermost.
+    sizes = [len(matrix[0]) for matrix in matrices]
+    for axis, matrix in enumerate(matrices):
+        before = sizes[axis]
         grid = dict(zip(itertools.product(*map(range, sizes)), cells, strict=True))
         sizes[axis] = len(matrix)
         lines = {}
         for where in itertools.product(*(range(1 if i == axis else n) for i, n in enumerate(sizes))):
-            line = [grid[(*where[:axis], k, *where[axis + 1 :])] for k in range(r)]
+            line = [grid[(*where[:axis], k, *where[axis + 1 :])] for k in range(before)]
             for k, x in enumerate(product(f, matrix, line)):
                 lines[(*where[:axis], k, *where[axis + 1 :])] = x
         cells = [lines[where] for where in itertools.product(*map(range, sizes))]
     return cells
+
+
+# What a call of `Combine` is told. Threads take parts of `_PART` vectors off the counter.
+COMBINING = Record("source", "target", "next", "vectors", "from", "to")
+_PART = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Combine:
+    """The transform of summed points to taps, along all axes at once: `void f(combining)`, on any number of threads.
+
+    Points are `from` bytes apart, taps `to`; the vectors of each follow one another.
+    """
+
+    axes: tuple[tuple[int, int], ...]  # taps, and the cells of a tile
+    scalar: str
+
+    @property
+    def name(self) -> str:
+        """Its name in the cache and in the assembly."""
+        return f"winograd_combine_{'x'.join(f'{r}.{m}' for r, m in self.axes)}_{self.scalar}"
+
+    def emit(self, module: Module) -> None:
+        """Write it into a module."""
+        f = module.function(self.name, combining="ptr")
+        width = module.machine.vector_bytes
+        kind = vector(width // BYTES[self.scalar], self.scalar)
+        source, target = (COMBINING.get(f, f.combining, field, "ptr") for field in ("source", "target"))
+        vectors, from_, to = (COMBINING.get(f, f.combining, field) for field in ("vectors", "from", "to"))
+        counter = f.combining + COMBINING.offset("next")
+        matrices = [toom(r, m).output for r, m in self.axes]
+        count = math.prod(len(matrix[0]) for matrix in matrices)
+        with f.forever(f.let("i64", f"atomicrmw add ptr {counter.text}, i64 1 monotonic")) as (part, again):
+            first = part * _PART
+            f.return_unless(f.compare("slt", first, vectors))
+            with f.loop(f.least(first + _PART, vectors), start=first) as i:
+                here, there = source + i.index * width, target + i.index * width
+                cells = [f.load(kind, place) for place in _places(here, from_, count)]
+                results = _all_axes(f, matrices, cells)
+                for x, place in zip(results, _places(there, to, len(results)), strict=True):
+                    f.store(x, place)
+            again(f.let("i64", f"atomicrmw add ptr {counter.text}, i64 1 monotonic"))

@@ -29,14 +29,14 @@ from twofold.engine.store import Store
 from twofold.engine.winograd import Cut, Row, all_cuts
 from twofold.engine.winograd_code import MISSING, PASS, Pass, Shape, WeightTransform
 
-__all__ = ["schedule"]
+__all__ = ["Corner", "Phase", "Row", "Tiles", "schedule"]
 
 _MOST_BYTES = 24 << 20  # of what a job has at hand where the weights are read from far away
 
 
 def schedule(layer: Layer, machine: Machine, threads: int = 1, *, most: int) -> Schedule:
     """Write the tables of such a layer."""
-    return _Winograd(layer, machine, threads, most).result()
+    return Tiles(layer, machine, threads, all_cuts(layer, most)).result()
 
 
 def _kinds(axes: int) -> list[tuple[int, ...]]:
@@ -50,7 +50,7 @@ _KINDS = _kinds(3)
 
 
 @dataclass(frozen=True, slots=True)
-class _Corner:
+class Corner:
     """A row of tiles: where it begins, and what tiles they are along the first two axes."""
 
     depth: int  # cells
@@ -61,7 +61,7 @@ class _Corner:
 
 
 @dataclass(frozen=True, slots=True)
-class _Phase:
+class Phase:
     """One phase in a band: its tiles along each axis, and their numbers.
 
     Tiles of one kind, of a size along each axis, are neighbours. Kinds stand in an order in which each next one differs
@@ -112,7 +112,7 @@ class _Phase:
             found.append((start, stop))
         return [(start * images, stop * images) for start, stop in found]
 
-    def corners(self) -> list[_Corner]:
+    def corners(self) -> list[Corner]:
         """Return the rows of tiles of an image."""
         axes = []
         for cut, rows in zip(self.cuts[:2], self.rows[:2], strict=True):
@@ -123,11 +123,11 @@ class _Phase:
                     seen[row.small] += 1
             axes.append(places)
         return [
-            _Corner(d, h, (m_d, m_h), (small_d, small_h), (i, j))
+            Corner(d, h, (m_d, m_h), (small_d, small_h), (i, j))
             for (d, m_d, small_d, i), (h, m_h, small_h, j) in itertools.product(*axes)
         ]
 
-    def across(self, corner: _Corner, image: int, images: int) -> list[tuple[Row, int]]:
+    def across(self, corner: Corner, image: int, images: int) -> list[tuple[Row, int]]:
         """Return the tiles of a corner from the left to the right: of one size, and the number of the first."""
         seen, found = [0, 0], []
         depths, heights = (of[small] for of, small in zip(self.counts, corner.small, strict=False))
@@ -139,9 +139,13 @@ class _Phase:
         return found
 
 
-class _Winograd(Planner):
-    def __init__(self, layer: Layer, machine: Machine, threads: int, most: int) -> None:
-        self.cuts = all_cuts(layer, most)
+class Tiles(Planner):
+    """Writes the tables of a layer in tiles."""
+
+    target = "patch"  # where points go
+
+    def __init__(self, layer: Layer, machine: Machine, threads: int, cuts: Sequence[tuple[Cut, ...]]) -> None:
+        self.cuts = cuts
         self.plane_count = math.prod(len(side.residues) for side in layer.sides)
         bytes_ = sum(self._full_taps()) * layer.inputs * layer.outputs * BYTES[layer.scalar]
         self.is_heavy = bytes_ > machine.l2  # then weights are read once for a job, point by point
@@ -207,7 +211,7 @@ class _Winograd(Planner):
             most = max(most, total)
         return most
 
-    def _apart(self, phase: _Phase, images: int) -> int:
+    def _apart(self, phase: Phase, images: int) -> int:
         # Pixels from point to point: odd, so that the points of a tile do not meet in one set of the cache.
         return phase.tiles * images | 1
 
@@ -299,7 +303,7 @@ class _Winograd(Planner):
         pairs = zip(self.cuts[axis], self.layer.sides[axis].lines, strict=True)
         return tuple((max(0, min(line.count, stop) - first), cut.rows(first, stop)) for cut, line in pairs)
 
-    def _phase(self, numbers: Sequence[int], at: Sequence[int], stop: Sequence[int]) -> _Phase | None:
+    def _phase(self, numbers: Sequence[int], at: Sequence[int], stop: Sequence[int]) -> Phase | None:
         lines = tuple(side.lines[n] for side, n in zip(self.layer.sides, numbers, strict=True))
         cells = tuple(min(line.count, e) - a for line, a, e in zip(lines, at, stop, strict=True))
         if min(cells) <= 0:
@@ -309,7 +313,7 @@ class _Winograd(Planner):
         for axis, n in zip(self.cuts, numbers, strict=True):
             index = index * len(axis) + n
         rows = tuple(cut.rows(a, e) for cut, a, e in zip(cuts, at, stop, strict=True))
-        return _Phase(index, cuts, lines, cells, rows)
+        return Phase(index, cuts, lines, cells, rows)
 
     def _band_program(
         self, place: tuple[int, ...], stop: tuple[int, ...], blocks: Sequence[Lanes]
@@ -340,31 +344,26 @@ class _Winograd(Planner):
                     entries += self._back([(phase, sums + i * self.block_sums) for phase, _, sums in where], block)
         return entries
 
-    def _forward(self, phase: _Phase, points: int) -> list[tuple[int, ...]]:
+    def _forward(self, phase: Phase, points: int) -> list[tuple[int, ...]]:
         entries = []
-        apart = self._apart(phase, self.images) * self.pixel
-        plane_bytes = math.prod(phase.points) * apart
-        corners = phase.corners()
-        for image, block in itertools.product(range(self.images), range(self.blocks)):
-            for corner in corners:
-                for plane, planes in enumerate(itertools.product(*(range(n) for n in self.planes))):
-                    cells = [
-                        p * room + cut.shifts[p] - side.low
-                        for p, room, cut, side in zip(planes, self.room, phase.cuts, self.layer.sides, strict=True)
-                    ]
-                    source = block * self.block_bytes + image * self.image_bytes
-                    source += (cells[0] + corner.depth) * self.pitch[0] + (cells[1] + corner.row) * self.pitch[1]
-                    source += cells[2] * self.pixel
-                    target = block * self.block_bytes + points + plane * plane_bytes
-                    entries += self._forward_row(phase, corner, source, target, image)
+        for image, block, corner in self._order(phase.corners()):
+            for plane, planes in enumerate(itertools.product(*(range(n) for n in self.planes))):
+                cells = [
+                    p * room + cut.shifts[p] - side.low
+                    for p, room, cut, side in zip(planes, self.room, phase.cuts, self.layer.sides, strict=True)
+                ]
+                source = block * self.block_bytes + image * self.image_bytes
+                source += (cells[0] + corner.depth) * self.pitch[0] + (cells[1] + corner.row) * self.pitch[1]
+                source += cells[2] * self.pixel
+                target = self._target(phase, points, plane, block)
+                entries += self._forward_row(phase, corner, source, target, image)
         return entries
 
-    def _forward_row(
-        self, phase: _Phase, corner: _Corner, source: int, target: int, image: int
-    ) -> list[tuple[int, ...]]:
+    def _forward_row(self, phase: Phase, corner: Corner, source: int, target: int, image: int) -> list[tuple[int, ...]]:
         """Transform a row of tiles along the axes that have tiles, one after the other."""
         cuts, own = phase.cuts, self._own_points(phase, corner)
-        apart = self._apart(phase, self.images) * self.pixel
+        apart, pixel = self._point_bytes(phase), self._tile_bytes()
+        rows_read = corner.m[1] + cuts[1].r - 1
         vectors, width = self.pixel // self.machine.vector_bytes, self.machine.vector_bytes
         axes = [axis for axis in range(3) if phase.points[axis] > 1] or [2]
         reach = max(row.first + cuts[2].step * (row.count * row.m + cuts[2].r - 2) + 1 for row in phase.rows[2])
@@ -374,16 +373,16 @@ class _Winograd(Planner):
         entries = []
         for i, axis in enumerate(axes):
             last = i == len(axes) - 1
-            to_base = "patch" if last else "rows"
+            to_base = self.target if last else "rows"
             to = target if last else self.between_at + i % 2 * self.strip_bytes
             if axis == 2:
-                for row, tile in phase.across(corner, image, self.images):
-                    kernel = Pass("input", row.m, cuts[2].r, cuts[2].m, self.layer.scalar)
-                    here, there = at + row.first * self.pixel, to + tile * self.pixel
+                for row, tile in self._across(phase, corner, image):
+                    kernel = self._transform(row.m, cuts[2])
+                    here, there = at + row.first * self.pixel, to + tile * pixel
                     for lines, before, behind in self._planes_of_rows(phase, own):
                         loops = (
                             (lines, row_pitch if base == "patch" else strip, phase.points[2] * apart),
-                            (row.count, row.m * cuts[2].step * self.pixel, self.pixel),
+                            (row.count, row.m * cuts[2].step * self.pixel, pixel),
                             (vectors, width, width),
                         )
                         entries.append(self._pass(
@@ -391,27 +390,51 @@ class _Winograd(Planner):
                             cuts[2].step * self.pixel, apart,
                         ))  # fmt: skip
                 continue
-            kernel = Pass("input", corner.m[axis], cuts[axis].r, cuts[axis].m, self.layer.scalar)
-            outer = own[1] if axis == 0 else own[0]
-            outside = row_pitch if axis == 0 else own[1] * strip if base == "rows" else 0
+            kernel = self._transform(corner.m[axis], cuts[axis])
+            outer = rows_read if axis == 0 else own[0]
+            outside = row_pitch if axis == 0 else rows_read * strip if base == "rows" else 0
             inside = slab_pitch if axis == 0 else row_pitch if base == "patch" else strip
             if last:  # columns are tiles of one cell
-                ((_, tile),) = phase.across(corner, image, self.images)
+                ((_, tile),) = self._across(phase, corner, image)
                 pixels, point, further = phase.cells[2], apart, phase.points[1] * apart
-                to += tile * self.pixel
+                to += tile * pixel
             else:
-                pixels, point = reach, strip * (own[1] if axis == 0 else 1)
+                pixels, point = reach, strip * (rows_read if axis == 0 else 1)
                 further = strip if axis == 0 else own[1] * strip
-            loops = ((outer, outside, further), (1, 0, 0), (pixels * vectors, width, width))
+            columns = ((1, 0, 0), (pixels * vectors, width, width))
+            if last and pixel != self.pixel:
+                columns = ((pixels, self.pixel, pixel), (vectors, width, width))
+            loops = ((outer, outside, further), *columns)
             entries.append(self._pass(kernel, base, at, to_base, to, loops, inside, point))
             base, at = to_base, to
         return entries
 
-    def _own_points(self, phase: _Phase, corner: _Corner) -> list[int]:
+    def _order(self, corners: Sequence[Corner]) -> Iterator[tuple[int, int, Corner]]:
+        # Image, block of channels and row of tiles, as they are transformed one after the other.
+        return itertools.product(range(self.images), range(self.blocks), corners)
+
+    def _target(self, phase: Phase, points: int, plane: int, block: int) -> int:
+        # Where the points of a plane begin.
+        return block * self.block_bytes + points + plane * math.prod(phase.points) * self._point_bytes(phase)
+
+    def _transform(self, m: int, cut: Cut) -> Pass:
+        return Pass("input", m, cut.r, cut.m, self.layer.scalar)
+
+    def _across(self, phase: Phase, corner: Corner, image: int) -> list[tuple[Row, int]]:
+        return phase.across(corner, image, self.images)
+
+    def _point_bytes(self, phase: Phase) -> int:
+        # From a point to the next.
+        return self._apart(phase, self.images) * self.pixel
+
+    def _tile_bytes(self) -> int:
+        return self.pixel
+
+    def _own_points(self, phase: Phase, corner: Corner) -> list[int]:
         # Of the tiles of a corner along the first two axes.
         return [n - small for n, small in zip(phase.points, corner.small, strict=False)]
 
-    def _planes_of_rows(self, phase: _Phase, own: Sequence[int]) -> list[tuple[int, int, int]]:
+    def _planes_of_rows(self, phase: Phase, own: Sequence[int]) -> list[tuple[int, int, int]]:
         # Points along the first two axes, as the third meets them: how many follow each other evenly, and how many lie
         # before them among those that tiles of this size have, and among those of the largest.
         if own[0] == 1 or own[1] == phase.points[1]:
@@ -443,7 +466,7 @@ class _Winograd(Planner):
             self.tap_count += self.plane_count
         return self.tap_tables[key]
 
-    def _sums(self, phase: _Phase, point: int, points: int, sums: int, block: Lanes) -> list[tuple[int, ...]]:
+    def _sums(self, phase: Phase, point: int, points: int, sums: int, block: Lanes) -> list[tuple[int, ...]]:
         """Sum one point of all tiles."""
         row = block.vectors * self.lanes * self.size
         apart, count = self._apart(phase, self.images), math.prod(phase.points)
@@ -463,7 +486,7 @@ class _Winograd(Planner):
                 ))  # fmt: skip
         return entries
 
-    def _back(self, where: Sequence[tuple[_Phase, int]], block: Lanes) -> list[tuple[int, ...]]:
+    def _back(self, where: Sequence[tuple[Phase, int]], block: Lanes) -> list[tuple[int, ...]]:
         """Transform sums back, row of tiles by row, and store the rows."""
         entries = []
         for image, corner in itertools.product(range(self.images), where[0][0].corners()):
@@ -472,7 +495,7 @@ class _Winograd(Planner):
             entries += self._stores([phase for phase, _ in where], image, corner, block)
         return entries
 
-    def _back_row(self, phase: _Phase, corner: _Corner, sums: int, block: Lanes, image: int) -> list[tuple[int, ...]]:
+    def _back_row(self, phase: Phase, corner: Corner, sums: int, block: Lanes, image: int) -> list[tuple[int, ...]]:
         cuts, counts, cells = phase.cuts, phase.points, phase.cells[2]
         own = self._own_points(phase, corner)
         lanes, width = block.vectors * self.lanes * self.size, self.machine.vector_bytes
@@ -522,7 +545,7 @@ class _Winograd(Planner):
             at, row_pitch = to, strip
         return entries
 
-    def _stores(self, phases: Sequence[_Phase], image: int, corner: _Corner, block: Lanes) -> list[tuple[int, ...]]:
+    def _stores(self, phases: Sequence[Phase], image: int, corner: Corner, block: Lanes) -> list[tuple[int, ...]]:
         layer, lanes = self.layer, block.vectors * self.lanes * self.size
         model = phases[0]
         side_d, side_h, side_w = layer.sides
