@@ -2,7 +2,7 @@
 
     python benchmarks/costs.py RESULT.json...
 
-For each layer and layout where the algorithm of the least estimated cost is more than 5 % slower than the fastest: both,
+For each layer and layout where the algorithm of the least estimated cost is over 5 % slower than the fastest: both,
 and for each algorithm milliseconds measured, and those that its cost says, at the coin that fits the direct one best.
 The numbers behind the costs are in `src/twofold/engine/pace.py`; run this on the machine that made the results.
 """

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import math
 import struct
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +32,7 @@ from twofold.engine.records import ENTRY, JOB, LAUNCH
 from twofold.engine.schedule import Layer
 from twofold.engine.weights import PACKING, PIECE, BlockPacker, WeightPacker
 
-__all__ = ["Bound", "Call", "aligned", "code_of"]
+__all__ = ["Bound", "Call", "aligned", "borrowed", "code_of"]
 
 Array = npt.NDArray[Any]
 Strides = tuple[int, int, int, int, int]
@@ -340,6 +342,20 @@ _POINTER = struct.Struct("q")
 _HEAD = struct.Struct("8q")  # the first fields of LAUNCH, those that differ from call to call
 _PACKED = struct.Struct("3q")  # of PACKING
 _spares = _Spares(256 << 20)
+
+
+@contextmanager
+def borrowed(shape: tuple[int, ...], dtype: Any) -> Iterator[Array]:
+    """Lend an array for a while, not cleared, and again what was given back: fresh pages cost more than their use."""
+    size = -(-math.prod(shape) * np.dtype(dtype).itemsize // _GRAIN) * _GRAIN
+    found = _spares.take(size)
+    if found is None:
+        memory = aligned(size)
+        found = memory, memory.ctypes.data
+    try:
+        yield found[0].view(dtype)[: math.prod(shape)].reshape(shape)
+    finally:
+        _spares.give(size, found)
 
 
 def aligned(size: int) -> Array:

@@ -24,14 +24,13 @@ import numpy as np
 import numpy.typing as npt
 
 from twofold.accuracies import allows
-from twofold.engine import binary, pool
-from twofold.engine.bound import Bound, code_of
+from twofold.engine import binary
+from twofold.engine.bound import Bound, borrowed, code_of
 from twofold.engine.emit import BYTES
 from twofold.engine.families import Family
 from twofold.engine.gradient import WeightGradient
 from twofold.engine.lower import RANK, lower
 from twofold.engine.machine import Machine
-from twofold.engine.pace import pace
 from twofold.engine.patch import Packer
 from twofold.engine.schedule import Lanes, Layer, Schedule, Table
 from twofold.engine.threads import parallel
@@ -47,7 +46,9 @@ __all__ = ["NAME", "Tiling", "WinogradGradient", "cost", "direct_cost", "relativ
 Array = npt.NDArray[Any]
 NAME = "winograd weight gradient"
 _LEAST = 16  # channels of a group on each side
-_CALL = 4e4  # cycles to begin the sum of one point
+# Costs, measured on an EPYC (Zen 5): to begin the sum of a point, and of vectors: to add a product to it, to make a
+# point of a tile, and to make taps of a sum.
+_CALL, _SUM, _MOVED, _GATHERED = 1e5, 1.35, 25.0, 40.0
 SCALARS = {"float32": "float", "float64": "double"}
 
 
@@ -123,18 +124,15 @@ def _unit(dtype: str) -> float:
 
 def cost(made: Tiling, machine: Machine) -> float:
     """Return about how many cycles it takes, in the coin of `tables.cost_of_tiles`."""
-    problem, here = made.layer, pace(machine)
+    problem = made.layer
     lanes = machine.vector_bytes // BYTES[SCALARS[problem.dtype]]
     groups = problem.geometry.groups
     inputs, outputs = problem.in_channels // groups, problem.out_channels // groups
-    tiles = math.prod(made.tiles) * problem.batch * groups
-    ins, outs = -(-inputs // lanes) * made.planes, -(-outputs // lanes)
-    longest = max(cut.points for cut in made.cuts)
-    forward = here.forward[0] + here.forward[1] * longest
-    moved = (ins + outs) * (forward * made.points * tiles + here.cells[0] * tiles)
-    moved += here.cells[0] * (math.prod(problem.fine_size) * problem.batch * groups) * ins / made.planes
-    summed = made.points * made.planes * (tiles * inputs * outs / 1.05 + groups * (_CALL + 3.0 * inputs * outs))
-    return summed + moved
+    tiles = math.prod(made.tiles) * problem.batch
+    ins, outs = -(-inputs // lanes), -(-outputs // lanes)
+    moved = _MOVED * made.points * tiles * (ins * made.planes + outs)
+    summed = made.points * made.planes * (tiles * inputs * outs * _SUM + _CALL + _GATHERED * inputs * outs)
+    return (moved + summed) * groups
 
 
 def direct_cost(problem: Problem, machine: Machine) -> float:
@@ -284,36 +282,37 @@ class WinogradGradient:
     def run(self, x: Array, grad: Array, out: Array) -> None:
         """Write the gradient of every element of the weight; as `WeightGradient.run`."""
         made, groups = self.made, self.problem.geometry.groups
-        tiles = math.prod(made.tiles) * self.problem.batch
-        points_x = self._transformed(self._x, x, (groups, made.planes, made.points, tiles, self._padded[0]))
-        points_grad = self._transformed(self._grad, grad, (groups, 1, made.points, tiles, self._padded[1]))
-        sums = pool.empty((made.points, self._padded[1], self._padded[0], 1), x.dtype)
-        for group, plane in itertools.product(range(groups), range(made.planes)):
-            for point in range(made.points):
-                one, other = points_x[group, plane, point], points_grad[group, 0, point]
-                self._product.run(one.T[None], other.T[None], sums[point])
-            self._place(self._combined(sums), group, plane, out)
+        tiles, (ins, outs) = math.prod(made.tiles) * self.problem.batch, self._padded
+        with (
+            borrowed((groups, made.planes, made.points, tiles, ins), x.dtype) as points_x,
+            borrowed((groups, made.points, tiles, outs), x.dtype) as points_grad,
+            borrowed((made.points, outs, ins, 1), x.dtype) as sums,
+            borrowed((math.prod(cut.r for cut in made.cuts), outs, ins), x.dtype) as combined,
+        ):
+            self._transform(self._x, x, points_x)
+            self._transform(self._grad, grad, points_grad)
+            for group, plane in itertools.product(range(groups), range(made.planes)):
+                for point in range(made.points):
+                    one, other = points_x[group, plane, point], points_grad[group, point]
+                    self._product.run(one.T[None], other.T[None], sums[point])
+                self._to_taps(sums, combined)
+                self._place(combined, group, plane, out)
         if not math.isfinite(float(np.vdot(out, out))):
             self.direct().run(x, grad, out)
 
-    def _transformed(self, bound: Bound, array: Array, shape: tuple[int, ...]) -> Array:
-        points = pool.empty(shape, array.dtype)
+    def _transform(self, bound: Bound, array: Array, points: Array) -> None:
         strides = (*array.strides[:2], *(0,) * (RANK - self.problem.rank), *array.strides[2:])
         bound.call(strides)(array.ctypes.data, 0, 0, 0, points.ctypes.data)  # type: ignore[arg-type]
-        return points
 
-    def _combined(self, sums: Array) -> Array:
-        taps = math.prod(cut.r for cut in self.made.cuts)
-        out = pool.empty((taps, *sums.shape[1:3]), sums.dtype)
+    def _to_taps(self, sums: Array, combined: Array) -> None:
         record = np.zeros(len(COMBINING.fields), np.int64)
         for field, value in {
-            "source": sums.ctypes.data, "target": out.ctypes.data, "from": sums.strides[0], "to": out.strides[0],
-            "vectors": sums.strides[0] // self.machine.vector_bytes,
+            "source": sums.ctypes.data, "target": combined.ctypes.data, "from": sums.strides[0],
+            "to": combined.strides[0], "vectors": sums.strides[0] // self.machine.vector_bytes,
         }.items():  # fmt: skip
             record[COMBINING.index[field]] = value
         address = code_of(self._combine, self.machine).address(self._combine.name)
         parallel(address, record.ctypes.data, self.threads)
-        return out
 
     def _place(self, combined: Array, group: int, plane: int, out: Array) -> None:
         # Taps of a plane to where the weight has them.
