@@ -138,9 +138,6 @@ def test_the_function_and_vjp_go_through_the_same_door(monkeypatch):
         assert 1e-9 < np.abs(found - want).max() / np.abs(want).max() < 2e-5
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["ci8 co64 i40x40 k3", "ci64 co64 i40x40 k1", "ci64 co64 i40x40 k7", "ci64 co64 i9x9x9x9 k3", "ci64 co64 i99 k3 f16"],
-)
+@pytest.mark.parametrize("text", ["ci8 i40x40 k3", "ci64 i40x40 k1", "ci64 i40x40 k7", "ci64 i9x9x9x9 k3"])
 def test_what_has_no_tiles(text):
-    assert tiling(problem_of(text), host()) is None
+    assert tiling(problem_of(f"{text} co64"), host()) is None

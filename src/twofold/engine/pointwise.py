@@ -36,7 +36,7 @@ def cost(layer: Layer, machine: Machine) -> float:
     """Return about how many cycles of one core it takes, in the coin of `tables.cost_of_tiles`."""
     cells = min(products(layer), layer.batch * math.prod(side.in_size for side in layer.sides))
     fetched = layer.groups * layer.inputs * cells * BYTES[layer.scalar]
-    collides = layer.input_last and layer.groups * layer.inputs * BYTES[layer.source] % 4096 == 0
+    collides = layer.groups * layer.inputs * BYTES[layer.source] % 4096 == 0 and len(layer.sides[2].lines) > 1
     return cost_of_tiles(layer, machine, copies=False) + fetched / (8 if collides else 12)  # pixels in one cache set
 
 

@@ -31,6 +31,7 @@ BLOCK = 16  # input channels of a pixel of the patch
 _MOST_TAPS, _MOST_POINTS = 5, 8
 _LEAST = 8  # input channels: a vector of fewer would be transformed for nothing
 _TILE = 1.5  # what a register tile costs beside its pixels
+_CROWDED = 10  # second caches
 _ALIKE = 3  # a large tile must save so many percent more than a smaller one
 
 
@@ -237,8 +238,11 @@ def cost(layer: Layer, machine: Machine, most: int) -> float:
     size = weights * layer.groups * layer.inputs * layer.outputs * BYTES[layer.scalar]
     read = here.reads(size, machine, transformed=True)
     summed = _covered_points(layer, machine, cuts) * planes * layer.groups * layer.inputs * outs
-    # Of two that are nearly as fast, the one that errs less: tiles of more than 6 points must win by 3 %.
-    return (summed + moved + read) * (1.03 if longest > 6 else 1.0)
+    # Of two that are nearly as fast, the one that errs less: tiles of more than 6 points must win by 3 %, and those of
+    # 8 by 10 % where arrays are larger than some second caches, as they lose most there.
+    bytes_ = (cells_in * layer.inputs + cells_out * layer.outputs) * BYTES[layer.scalar]
+    crowded = longest > 7 and bytes_ > _CROWDED * machine.l2
+    return (summed + moved + read) * (1.1 if crowded else 1.03 if longest > 6 else 1.0)
 
 
 def _covered_points(layer: Layer, machine: Machine, cuts: Sequence[tuple[Cut, ...]]) -> float:

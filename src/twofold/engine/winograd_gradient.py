@@ -324,9 +324,10 @@ class WinogradGradient:
         for number, taps in enumerate(itertools.product(*lines)):
             if min(taps) < 0:
                 continue
-            own = taps[RANK - rank :]
-            cell = tuple(k - 1 - t if self.problem.flip else t for t, k in zip(own, layer.kernel_size, strict=True))
-            out[(slice(group * outs, (group + 1) * outs), slice(None), *cell)] = combined[number, :outs, :ins]
+            pairs = zip(taps[RANK - rank :], layer.kernel_size, strict=True)
+            cell: list[Any] = [k - 1 - t if self.problem.flip else t for t, k in pairs]
+            part = out[group * outs : (group + 1) * outs]
+            part[:, :, *cell] = combined[number, :outs, :ins]
 
     # -- words --------------------------------------------------------------------------------------------------------
 
