@@ -51,6 +51,8 @@ LAYERS = (
     "conv_transpose ci513 co1 i61 k4096 s1024",
     "conv ci256 co256 i14x14 k3 p1 f64",
     "conv ci64 co64 i28x28 k9 p4 f64",
+    "conv_weight_gradient n2 ci64 co64 i56x56 k3 p1",
+    "conv_weight_gradient n8 ci256 co256 i14x14 k3 p1",
 )
 KINDS = ("normal", "scaled", "mean", "local", "cancelling")
 PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "accuracy.md"
@@ -59,10 +61,11 @@ Arrays = tuple[np.ndarray, np.ndarray]
 
 
 def data(problem: Problem, kind: str) -> Arrays:
-    """Return x and weight of this kind, the same on every run."""
+    """Return x and weight of this kind, or x and grad_y, the same on every run."""
     rng = np.random.default_rng(0)
     shape = problem.coarse_shape if problem.op == "conv_transpose" else problem.fine_shape
-    x, weight = rng.standard_normal(shape), rng.standard_normal(problem.weight_shape)
+    other = problem.coarse_shape if problem.op == "conv_weight_gradient" else problem.weight_shape
+    x, weight = rng.standard_normal(shape), rng.standard_normal(other)
     channels = np.arange(shape[1]).reshape(-1, *[1] * problem.rank)
     if kind == "scaled":
         x *= 10.0 ** rng.integers(-3, 4, shape[1]).reshape(channels.shape)
@@ -76,10 +79,11 @@ def data(problem: Problem, kind: str) -> Arrays:
 
 
 def _cancelling(problem: Problem, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    # Channels in pairs; where a group has one channel alone, its taps sum to nothing and x is nearly constant.
+    # Channels in pairs; where a group has one channel alone, its taps sum to nothing and x is nearly constant; of a
+    # weight gradient, grad_y sums to nothing.
     axis = 1 if problem.op == "conv" else 0
     per_group = problem.in_channels // problem.geometry.groups
-    if per_group < 2:
+    if per_group < 2 or problem.op == "conv_weight_gradient":
         cells = tuple(range(2, weight.ndim))
         weight -= weight.mean(cells, keepdims=True)
         return 1 + x / 1000
@@ -107,7 +111,8 @@ def rows() -> Iterator[tuple[str, ...]]:
             x, weight = data(problem, kind)
             exact = _exact(problem, x, weight)
             sizes = reference.run(problem, abs(x).astype(np.float64), abs(weight).astype(np.float64))
-            bound = (terms(problem, "y") + 2) * unit * sizes
+            name = "grad_weight" if problem.op == "conv_weight_gradient" else "y"
+            bound = (terms(problem, name) + 2) * unit * sizes
             for name, run in _runs(problem):
                 found = errors(problem, run.run(x, weight), exact, bound)
                 first = [_allowed(problem, name), f"{run.relative:.1g}"]
@@ -138,7 +143,7 @@ def _runs(problem: Problem) -> Iterator[tuple[str, Plan]]:
     for name in algorithms(problem, "fast"):
         yield name, plan(problem, accuracy="fast", algorithm=name)
     if problem.dtype == "float32":
-        yield "direct, bf16", plan(problem, accuracy="bf16")
+        yield f"{algorithms(problem, 'bf16')[0]}, bf16", plan(problem, accuracy="bf16")
 
 
 def _allowed(problem: Problem, name: str) -> str:

@@ -25,6 +25,7 @@ LAYER, REFERENCE = "tests/geometry/test_layer.py", "tests/test_reference.py"
 FUNCTIONAL, BAD = "tests/test_functional.py", "tests/test_bad_input.py"
 PLAN = "tests/engine/test_plan.py"
 WORDS, FOURIER = "tests/test_accuracies.py", "tests/engine/test_fourier.py"
+WINOGRAD, GRADIENT = "tests/engine/test_winograd.py", "tests/engine/test_winograd_gradient.py"
 
 
 class Mutant(NamedTuple):
@@ -383,6 +384,35 @@ MUTANTS = [
     Mutant(
         "key without sizes", "engine/fourier.py", "str(self.dtype), lines, sizes", "str(self.dtype), 0, sizes", FOURIER
     ),
+    # Winograd's tiles
+    Mutant("no mark of NaN", "engine/winograd_code.py", "met, _nothing(f, results)", "met, f.zero(kind)", WINOGRAD),
+    Mutant("marks stay", "engine/bound.py", "record[self._marks :] = bytes(len(marks))", "pass", WINOGRAD),
+    Mutant(
+        "mark of the first image",
+        "engine/driver.py",
+        'launch, "marks", "ptr") + image',
+        'launch, "marks", "ptr")',
+        WINOGRAD,
+    ),
+    Mutant("small tiles unscaled", "engine/toom.py", "tuple(x * factor for x", "tuple(x for x", WINOGRAD),
+    Mutant(
+        "small tiles have all points", "engine/winograd_schedule.py", "cut.m > 1 and p ==", "False and p ==", WINOGRAD
+    ),
+    Mutant("bands cut tiles", "engine/winograd.py", "and last <= large", "and 0 <= large", WINOGRAD),
+    Mutant(
+        "a tile too many", "engine/winograd.py", "count = -(-cells // self.m)", "count = cells // self.m + 1", WINOGRAD
+    ),
+    Mutant(
+        "gradient spreads NaN", "engine/winograd_gradient.py", "if not math.isfinite(", "if math.isnan(0 *", GRADIENT
+    ),
+    Mutant(
+        "tiles of all lines begin at 0",
+        "engine/winograd_gradient.py",
+        "return [0, *itertools.accumulate(lines)]",
+        "return [0] * (1 + len(lines))",
+        GRADIENT,
+    ),
+    Mutant("taps of another plane", "engine/winograd_gradient.py", "cut.taps[int(p)]", "cut.taps[0]", GRADIENT),
     # the benchmark's choice
     Mutant(
         "ratio the other way",
