@@ -413,3 +413,32 @@ def test_objects_are_emitted(isa):
         kernel.emit(module)
         assert len(binary.emit_object(str(module), target)) > 500
     assert len({kernel.name for kernel in kernels}) == len(set(kernels))
+
+
+# -- the batch -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_under_standard_the_choice_is_not_of_the_batch(fresh):
+    here, chosen = machine.host(), set()
+    texts = [f"{op} ci{c} co{k} i{n}x{n} {rest}" for op, rest in (("conv", "k3 p1"), ("conv_transpose", "k4 s2 p1"))
+             for c, k in ((16, 16), (64, 32), (128, 256), (512, 512)) for n in (4, 7, 14, 28)]  # fmt: skip
+    for text in texts:
+        layer = layer_of(Problem.parse(text))
+        found = {families.choose(replace(layer, batch=n), here, "standard", fresh).name for n in (1, 2, 3, 8, 64)}
+        assert len({name if name.startswith("winograd") else "direct" for name in found}) == 1, text
+        chosen |= found
+    assert F2.name in chosen and "direct" in chosen
+
+
+@pytest.mark.parametrize("text", ["conv ci128 co128 i14x14 k3 p1", "conv_transpose ci256 co128 i7x7 k4 s2 p1"])
+def test_an_image_has_the_same_bits_in_any_batch(text):
+    problem = replace(Problem.parse(text), batch=5)
+    x, weight, bias = arrays(problem, 7, integers=False)
+    function = tf.conv2d if problem.op == "conv" else tf.conv_transpose2d
+    stride = problem.geometry.axes[0].stride
+    whole = function(x, weight, bias, stride=stride, padding=1)
+    for images in (slice(0, 1), slice(2, 4), slice(1, 5)):
+        assert np.array_equal(function(x[images], weight, bias, stride=stride, padding=1), whole[images])
+        part = replace(problem, batch=images.stop - images.start)
+        assert np.array_equal(plan(part)(x[images], weight, bias), plan(problem)(x, weight, bias)[images])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from twofold.accuracies import DEFAULT, allows
@@ -18,6 +18,7 @@ from twofold.engine.schedule import Layer, Schedule
 __all__ = ["FAMILIES", "Family", "available", "choose", "named"]
 
 Strides = tuple[int, int, int, int, int]
+_NOMINAL = 2  # images
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +141,18 @@ def choose(layer: Layer, machine: Machine, accuracy: str = DEFAULT, fresh: bool 
     """Return the family of the least estimated cost within this accuracy.
 
     fresh  whether every call brings another weight, which it packs
+
+    Under "standard" an image has the same bits in a batch of any size: whether its sums are direct is decided for a
+    batch of two, of which the weights take less than of one and more than of many. All direct families agree anyway.
     """
 
-    def cost(family: Family) -> float:
+    def cost(family: Family, layer: Layer) -> float:
         return family.cost(layer, machine) + (family.packing(layer) if fresh else 0.0)
 
-    return min(available(layer, machine, accuracy), key=cost)
+    found = available(layer, machine, accuracy)
+    nominal = replace(layer, batch=_NOMINAL) if accuracy == "standard" else layer
+    best = min(found, key=lambda family: cost(family, nominal))
+    return min((f for f in found if f.direct), key=lambda family: cost(family, layer)) if best.direct else best
 
 
 def named(name: str) -> Family:
