@@ -17,6 +17,7 @@ import numpy as np
 from twofold.accuracies import chosen
 from twofold.call import TINY, Call, engine_dtype, is_plain, stored_as
 from twofold.engine import pool, threads
+from twofold.engine.address import address
 
 __all__ = ["find", "forget", "remember"]
 
@@ -88,9 +89,9 @@ def _key(
 
 def _is_same(host: np.ndarray[Any, Any], own: Any) -> bool:
     # Whether what was computed with is the caller's own memory, in whole elements.
-    address = own.__array_interface__["data"][0] if isinstance(own, np.ndarray) else own.data_ptr()
+    begin = address(own) if isinstance(own, np.ndarray) else own.data_ptr()
     whole = all(stride % host.itemsize == 0 for stride in host.strides)
-    return bool(address == host.__array_interface__["data"][0] and own.dtype.itemsize == host.itemsize and whole)
+    return bool(begin == address(host) and own.dtype.itemsize == host.itemsize and whole)
 
 
 def _ordinary(torch: Any, *tensors: Any) -> bool:
@@ -138,17 +139,17 @@ class _Warm:
             at_bias = 0 if bias is None else bias.data_ptr()
         else:
             y = pool.empty(self._shape, self._dtype)
-            at_x = x.__array_interface__["data"][0]
-            at_weight = weight.__array_interface__["data"][0]
-            at_y = y.__array_interface__["data"][0]
-            at_bias = 0 if bias is None else bias.__array_interface__["data"][0]
+            at_x = address(x)
+            at_weight = address(weight)
+            at_y = address(y)
+            at_bias = 0 if bias is None else address(bias)
         if (at_x | at_weight | at_bias) % self._itemsize:
             return None
         bound = self._bound
         padded = None
         if at_bias and not self._bias_as_is:
             padded = bound.padded_bias(bias.detach().numpy() if self._is_torch else bias)
-            at_bias = padded.__array_interface__["data"][0]
+            at_bias = address(padded)
         if self._run(at_x, at_weight, at_bias, 0, at_y, False):
             return None  # numbers that are not finite, which have spread: the long way knows what to do
         return y.movedim(-1, 1) if self._turned else y

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from twofold.engine import binary, gradient_code, pool
+from twofold.engine.address import address
 from twofold.engine.emit import Module
 from twofold.engine.gradient_code import DRIVER, ENTRY, JOB, LAUNCH, RUN, Copy, Unpack
 from twofold.engine.gradient_plan import Plan, Side, plan
@@ -69,11 +70,11 @@ class WeightGradient:
         bound, template, x_offset, grad_offset = ready
         launch = template.copy()
         scratch = pool.empty((bound.workspace,), np.uint8)
-        fine, coarse = x.ctypes.data + x_offset, grad.ctypes.data + grad_offset
+        fine, coarse = address(x) + x_offset, address(grad) + grad_offset
         launch[_MANY], launch[_SINGLE] = (fine, coarse) if bound.many_is_fine else (coarse, fine)
-        launch[_OUT] = out.ctypes.data
-        launch[_SCRATCH] = -(-scratch.ctypes.data // 64) * 64
-        parallel(bound.work, launch.ctypes.data, bound.threads)
+        launch[_OUT] = address(out)
+        launch[_SCRATCH] = -(-address(scratch) // 64) * 64
+        parallel(bound.work, address(launch), bound.threads)
 
     @property
     def what(self) -> str:

@@ -26,6 +26,7 @@ from twofold.arrays import kind_of
 from twofold.dtypes import rounded_to_bfloat
 from twofold.engine import families, fourier, pool, threads, wisdom
 from twofold.engine.activation import ACTIVATIONS
+from twofold.engine.address import address
 from twofold.engine.bound import Bound, Call, aligned
 from twofold.engine.emit import BYTES
 from twofold.engine.fourier import Fourier
@@ -667,17 +668,17 @@ class Plan:
         ):
             return None
         bound, call = ready
-        at_x = x.__array_interface__["data"][0]
-        at_weight = weight.buffer.__array_interface__["data"][0]
+        at_x = address(x)
+        at_weight = address(weight.buffer)
         if at_x % x.itemsize or at_weight % 64:
             return None
         y = pool.empty(*result)
         padded = None if bias is None else bound.padded_bias(bias)
-        at_bias = 0 if padded is None else padded.__array_interface__["data"][0]
-        at_residual = 0 if residual is None else residual.__array_interface__["data"][0]
+        at_bias = 0 if padded is None else address(padded)
+        at_residual = 0 if residual is None else address(residual)
         if at_residual % x.itemsize:
             return None
-        spread = call(at_x, at_weight, at_bias, at_residual, y.__array_interface__["data"][0])
+        spread = call(at_x, at_weight, at_bias, at_residual, address(y))
         return None if spread else y
 
     def _remember(self, x: Array, host_x: Array, bias: Any, residual: Any) -> None:
@@ -766,8 +767,8 @@ class Plan:
         padded = None if bias is None else bound.padded_bias(bias)
         other_y = None if residual is None else np.ascontiguousarray(_as_result(residual, problem), y.dtype)
         spread = call(
-            x.ctypes.data, data.ctypes.data, 0 if padded is None else padded.ctypes.data,
-            0 if other_y is None else other_y.ctypes.data, y.ctypes.data, data is not weight,
+            address(x), address(data), 0 if padded is None else address(padded),
+            0 if other_y is None else address(other_y), address(y), data is not weight,
         )  # fmt: skip
         y = np.moveaxis(y, -1, 1) if problem.layout == "channels_last" else y
         if spread:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from twofold.engine.address import address
 from twofold.errors import UnsupportedError
 from twofold.memory import memory_limit
 
@@ -80,8 +81,7 @@ def _plain(shape: tuple[int, ...], kind: np.dtype[Any], size: int) -> NDArray[An
     if size < _ALIGNED or min(shape, default=0) < 0 or kind.hasobject or kind.subdtype:
         return np.empty(shape, kind)
     raw = np.empty(size + 64, np.uint8)
-    skip = -raw.ctypes.data % 64
-    return raw[skip : skip + size].view(kind).reshape(shape)
+    return np.ndarray(shape, kind, raw, -address(raw) % 64)
 
 
 def kept() -> int:
@@ -109,9 +109,9 @@ class _Loan:
 
 def _taken(size: int) -> _Block | None:
     """Return the smallest kept mapping that fits and is at most twice as large; it is no longer kept."""
-    fits = [(block.nbytes, address) for address, block in _kept.copy().items() if size <= block.nbytes <= 2 * size]
-    for _, address in sorted(fits):
-        block = _kept.pop(address, None)
+    fits = [(block.nbytes, place) for place, block in _kept.copy().items() if size <= block.nbytes <= 2 * size]
+    for _, place in sorted(fits):
+        block = _kept.pop(place, None)
         if block is not None:  # else another thread was faster
             return block
     return None
@@ -123,11 +123,11 @@ def _keep(block: _Block) -> None:
         bound = _bound()
     except UnsupportedError:  # said by `empty`; here there is nobody to tell
         bound = 0
-    _kept[block.__array_interface__["data"][0]] = block
-    for address in _kept.copy():
+    _kept[address(block)] = block
+    for place in _kept.copy():
         if kept() <= bound:
             break
-        _kept.pop(address, None)
+        _kept.pop(place, None)
 
 
 def _mapped(size: int) -> _Block | None:
