@@ -69,9 +69,10 @@ def _winograd(most: int) -> Family:
     def reads(layer: Layer, strides: Strides) -> Packer:
         return Packer(_reads_patch(layer, strides), winograd.BLOCK, layer.source, layer.scalar, clears=True)
 
+    what = f"tiles of up to {most} outputs along each axis, transformed so that they take fewer multiplications"
     return Family(
-        f"winograd F({most})",
-        f"tiles of up to {most} outputs along each axis, transformed so that they take fewer multiplications",
+        winograd.name(most),
+        what if most > 1 else "few cells and many weights: a product of matrices for each tap, its weights read once",
         functools.partial(winograd_schedule.schedule, most=most),
         functools.partial(winograd.fits, most=most),
         functools.partial(winograd.cost, most=most),
@@ -149,10 +150,12 @@ def choose(layer: Layer, machine: Machine, accuracy: str = DEFAULT, fresh: bool 
     def cost(family: Family, layer: Layer) -> float:
         return family.cost(layer, machine) + (family.packing(layer) if fresh else 0.0)
 
-    found = available(layer, machine, accuracy)
     nominal = replace(layer, batch=_NOMINAL) if accuracy == "standard" else layer
+    found = available(nominal, machine, accuracy)
     best = min(found, key=lambda family: cost(family, nominal))
-    return min((f for f in found if f.direct), key=lambda family: cost(family, layer)) if best.direct else best
+    if not best.direct:
+        return best
+    return min(available(layer, machine, "strict"), key=lambda family: cost(family, layer))
 
 
 def named(name: str) -> Family:

@@ -52,7 +52,7 @@ _XEON = Pace(
 # One core of an EPYC (Zen 5, AVX-512), 32 MB of third cache near to it.
 _ZEN = Pace(
     stored=(6.0, 10.0, 22.0), planar=0.85, depthwise=(1.5, 0.9), phases=22.0, forward=(7.4, 0.34), back=(0.0, 3.1),
-    cells=(4.0, 0.7), near=(0.05, 0.003), far=(0.4, 0.13), holds=0.75, spills=0.5,
+    cells=(4.0, 0.7), near=(0.05, 0.05), far=(0.4, 0.13), holds=0.75, spills=0.5,
 )  # fmt: skip
 
 

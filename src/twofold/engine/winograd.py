@@ -24,13 +24,27 @@ from twofold.engine.pairs import has_amx
 from twofold.engine.schedule import Layer
 from twofold.engine.toom import Toom, toom
 
-__all__ = ["BLOCK", "SIZES", "Cut", "Row", "all_cuts", "cost", "cut_evenly", "cuts_of", "error", "fits", "relative"]
+__all__ = [
+    "BLOCK",
+    "SIZES",
+    "Cut",
+    "Row",
+    "all_cuts",
+    "cost",
+    "cut_evenly",
+    "cuts_of",
+    "error",
+    "fits",
+    "name",
+    "relative",
+]
 
-SIZES = (2, 3, 4, 5, 6)  # the largest m of each family
+SIZES = (1, 2, 3, 4, 5, 6)  # the largest m of each family
 BLOCK = 16  # input channels of a pixel of the patch
 _MOST_TAPS, _MOST_POINTS = 5, 8
 _LEAST = 8  # input channels: a vector of fewer would be transformed for nothing
 _TILE = 1.5  # what a register tile costs beside its pixels
+_FEW = 32  # cells of a phase
 _CROWDED = 10  # second caches
 _ALIKE = 3  # a large tile must save so many percent more than a smaller one
 
@@ -152,6 +166,11 @@ def _cut(side: Side, line: Line, m: int) -> Cut | None:
     return Cut(line.count, m, r, step, tuple(group[0][0] for group in groups), tuple(taps))
 
 
+def name(most: int) -> str:
+    """Return the name of the family whose largest tiles have so many outputs along an axis."""
+    return f"winograd F({most})" if most > 1 else "tap by tap"
+
+
 def fits(layer: Layer, machine: Machine, most: int) -> bool:
     """Return whether there are tiles of which the largest side is this one, and with them fewer multiplications."""
     if layer.depthwise or layer.inputs < _LEAST or (layer.source == "bfloat" and has_amx(machine)):
@@ -160,7 +179,15 @@ def fits(layer: Layer, machine: Machine, most: int) -> bool:
     if any(axis is None for axis in cuts):
         return False
     largest = max(cut.m for axis in cuts if axis for cut in axis)
-    return largest == most and _products(layer, most) < 0.9 * _plain_products(layer)
+    saves = most > 1 and _products(layer, most) < 0.9 * _plain_products(layer)
+    return largest == most and (saves or (most == 1 and _is_all_weight(layer, machine)))
+
+
+def _is_all_weight(layer: Layer, machine: Machine) -> bool:
+    # Whether a few cells meet so many weights that reading these takes longest: then tap by tap, each of them once.
+    size = math.prod(layer.kernel) * layer.inputs * layer.outputs * BYTES[layer.scalar]
+    cells = math.prod(side.cells for side in layer.sides) * layer.batch
+    return 2 <= cells <= _FEW and size > 2 * machine.l2 and math.prod(layer.kernel) > 1
 
 
 def all_cuts(layer: Layer, most: int) -> list[tuple[Cut, ...]]:
