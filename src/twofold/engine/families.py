@@ -133,8 +133,9 @@ FAMILIES: tuple[Family, ...] = (
 
 def available(layer: Layer, machine: Machine, accuracy: str = DEFAULT) -> list[Family]:
     """Return the families that compute a layer within this accuracy."""
-    found = [f for f in FAMILIES if f.fits(layer, machine)]
     unit = 2.0**-53 if layer.scalar == "double" else 2.0**-24
+    admitted = [f for f in FAMILIES if f.direct or accuracy in ("standard", "fast")]
+    found = [f for f in admitted if f.fits(layer, machine)]
     return [f for f in found if f.direct or allows(accuracy, f.error(layer), f.relative(layer), unit)]
 
 

@@ -33,7 +33,7 @@ POINTS = (Fraction(0), Fraction(1), Fraction(-1), _HALF, Fraction(-2), -_HALF, F
 MOST = len(POINTS) + 1  # points, with infinity
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Toom:
     """The three matrices of F(m, r), and what they do to errors."""
 
@@ -54,12 +54,12 @@ class Toom:
         rows = (*self.output, *self.kernel, *self.input)
         return all((x.denominator & (x.denominator - 1)) == 0 for row in rows for x in row)
 
-    @property
+    @functools.cached_property
     def worst(self) -> float:
         """Sums of magnitudes through the transforms over those of the plain sum, where all inputs are equally large."""
         return max(self._through(row, 1) for row in self.output) / self.r
 
-    @property
+    @functools.cached_property
     def spread(self) -> float:
         """The same of mean squares: variances of what is summed through the transforms, over those of the plain sum."""
         return max(self._through(row, 2) for row in self.output) / self.r
@@ -70,7 +70,7 @@ class Toom:
             for a, kernel, cells in zip(row, self.kernel, self.input, strict=True)
         )
 
-    @property
+    @functools.cached_property
     def roundings(self) -> int:
         """Roundings that a term meets in the three transforms, at most."""
         terms = [max(sum(x != 0 for x in row) for row in matrix) for matrix in (self.output, self.kernel, self.input)]

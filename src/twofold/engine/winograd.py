@@ -12,8 +12,9 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from twofold.engine.emit import BYTES
 from twofold.engine.lower import Line, Side
@@ -122,19 +123,22 @@ class Cut:
         return tuple(toom(m, self.r, self.m) for m in sorted({row.m for row in self.rows()}))
 
 
+@functools.lru_cache(maxsize=64)
 def cuts_of(side: Side, most: int) -> tuple[Cut, ...] | None:
     """Return the tiles of every phase of an axis: the m up to `most` that multiplies least; None where taps forbid."""
-    found = [_cut(side, line, 1) for line in side.lines]
+    cells = side.cells
+    found = [_cut(side, line, 1, cells) for line in side.lines]
     if any(cut is None or cut.r > _MOST_TAPS for cut in found):
         return None
+    ones = [cut for cut in found if cut is not None]
     best: tuple[float, tuple[Cut, ...]] | None = None
     for m in range(1, most + 1):
-        cuts = tuple(_cut(side, line, m) for line in side.lines)
-        if any(cut.points > _MOST_POINTS for cut in cuts if cut):
+        cuts = tuple(_sized(cut, m, cells) for cut in ones)
+        if any(cut.points > _MOST_POINTS for cut in cuts):
             continue
-        cost = sum(cut.multiplications for cut in cuts if cut)
+        cost = sum(cut.multiplications for cut in cuts)
         if best is None or cost < best[0] * (1 - _ALIKE / 100):
-            best = cost, tuple(cut for cut in cuts if cut)
+            best = cost, cuts
     assert best is not None
     return best[1]
 
@@ -142,12 +146,19 @@ def cuts_of(side: Side, most: int) -> tuple[Cut, ...] | None:
 def cut_evenly(side: Side) -> list[Cut]:
     """Return the tiles of each size, all alike, of an axis of one phase; none where taps forbid."""
     (line,) = side.lines
-    found = [_cut(side, line, m) for m in range(1, _MOST_POINTS + 1)]
-    kept = [replace(cut, even=True) for cut in found if cut and cut.r <= _MOST_TAPS and cut.points <= _MOST_POINTS]
+    one = _cut(side, line, 1, side.cells)
+    found = [] if one is None else [_sized(one, m, side.cells) for m in range(1, _MOST_POINTS + 1)]
+    kept = [replace(cut, even=True) for cut in found if cut.r <= _MOST_TAPS and cut.points <= _MOST_POINTS]
     return list(dict.fromkeys(kept))
 
 
-def _cut(side: Side, line: Line, m: int) -> Cut | None:
+def _sized(cut: Cut, m: int, cells: int) -> Cut:
+    # In tiles of up to m cells, as few as there must be, of the longest phase that has so many cells.
+    lined = -(-cells // cut.step)
+    return replace(cut, m=1 if cut.r == 1 else -(-lined // -(-lined // m)))
+
+
+def _cut(side: Side, line: Line, m: int, cells: int) -> Cut | None:
     groups: list[list[tuple[int, int]]] = [[] for _ in side.residues]
     for tap, plane, shift in zip(line.taps, line.planes, line.shifts, strict=True):
         groups[plane].append((shift, tap))
@@ -161,9 +172,8 @@ def _cut(side: Side, line: Line, m: int) -> Cut | None:
     for group in groups:
         known = {(shift - group[0][0]) // step: tap for shift, tap in group}
         taps.append(tuple(known.get(i, -1) for i in range(r)))
-    cells = -(-side.cells // step)  # of the longest phase, in a line
-    m = 1 if r == 1 else -(-cells // -(-cells // m))
-    return Cut(line.count, m, r, step, tuple(group[0][0] for group in groups), tuple(taps))
+    one = Cut(line.count, 1, r, step, tuple(group[0][0] for group in groups), tuple(taps))
+    return _sized(one, m, cells)
 
 
 def name(most: int) -> str:
@@ -220,14 +230,33 @@ def error(layer: Layer, most: int) -> float:
     For inputs that are equally large, and weights: where one cell is much larger than others, its tile has its error.
     """
     ratios = []
-    for phase in itertools.product(*all_cuts(layer, most)):
-        planes = math.prod(len(cut.taps) for cut in phase)
-        taps = math.prod(sum(tap >= 0 for plane in cut.taps for tap in plane) for cut in phase)
-        for parts in itertools.product(*(cut.parts for cut in phase)):
+    for phase in _kinds(layer, most):
+        planes, taps = math.prod(kind.planes for kind in phase), math.prod(kind.taps for kind in phase)
+        for parts in itertools.product(*(kind.parts for kind in phase)):
             terms = layer.inputs * planes + sum(part.roundings for part in parts if part.points > 1)
             grown = math.prod(part.worst * part.r for part in parts) * planes / taps
             ratios.append(grown * terms / (taps * layer.inputs + 2))
     return max(ratios)
+
+
+class _Kind(NamedTuple):
+    parts: tuple[Toom, ...]  # transforms of the tiles of a phase
+    planes: int
+    taps: int  # in all planes
+
+
+def _kinds(layer: Layer, most: int) -> Iterator[tuple[_Kind, ...]]:
+    # What phases there are, each kind once: of thousands of them a few differ in this.
+    axes: list[list[_Kind]] = []
+    for cuts in all_cuts(layer, most):
+        kinds: dict[tuple[tuple[int, ...], int, int, int], _Kind] = {}
+        for cut in cuts:
+            taps = sum(tap >= 0 for plane in cut.taps for tap in plane)
+            sizes = tuple(sorted({row.m for row in cut.rows()}))
+            if (sizes, cut.m, cut.r, taps) not in kinds:
+                kinds[sizes, cut.m, cut.r, taps] = _Kind(cut.parts, len(cut.taps), taps)
+        axes.append(list(kinds.values()))
+    return itertools.product(*axes)
 
 
 def relative(layer: Layer, most: int) -> float:
@@ -238,9 +267,9 @@ def relative(layer: Layer, most: int) -> float:
     """
     unit = 2.0**-53 if layer.scalar == "double" else 2.0**-24
     found = []
-    for phase in itertools.product(*all_cuts(layer, most)):
-        terms = layer.inputs * math.prod(len(cut.taps) for cut in phase)
-        for parts in itertools.product(*(cut.parts for cut in phase)):
+    for phase in _kinds(layer, most):
+        terms = layer.inputs * math.prod(kind.planes for kind in phase)
+        for parts in itertools.product(*(kind.parts for kind in phase)):
             roundings = sum(part.roundings for part in parts if part.points > 1)
             spread = math.prod(part.spread for part in parts)
             found.append(unit * math.sqrt(spread * (terms / 6 + roundings / 3)))
