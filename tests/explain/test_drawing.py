@@ -69,10 +69,22 @@ def test_an_animation_has_a_frame_per_step_and_the_same_bytes_each_time(tmp_path
             assert image.n_frames == len(trace.steps)
 
 
-@pytest.mark.parametrize("suffix", ["gif", "apng"])
-def test_5x5_k3_is_small(tmp_path, suffix):
-    explain.problem("conv i5x5 k3x3").save(tmp_path / f"a.{suffix}")
+@pytest.mark.parametrize(
+    "text, view, tab, suffix",
+    [
+        ("conv i5x5 k3x3", "filter", None, "apng"),
+        ("conv i5x5 k3x3 p1", "filter", None, "gif"),
+        ("conv i5x5 k3x3", "matrix", "transpose", "gif"),
+        ("conv_transpose i5x5 k3x3", "transposed", "zero-insert", "gif"),
+        ("conv_transpose i5x5 k3x3 s2", "transposed", "paint", "gif"),
+    ],
+)
+def test_5x5_k3_is_small(tmp_path, text, view, tab, suffix):
+    trace = explain.problem(text).view(view, tab)
+    trace.save(tmp_path / f"a.{suffix}")
     assert (tmp_path / f"a.{suffix}").stat().st_size <= 120_000
+    with Image.open(tmp_path / f"a.{suffix}") as image:
+        assert image.n_frames == len(trace.steps) and image.width > 300
 
 
 def test_the_focus_of_a_step_is_outlined_and_its_row_is_marked():

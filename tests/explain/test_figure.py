@@ -206,7 +206,7 @@ def test_saving_says_what_the_file_holds(tmp_path, monkeypatch):
 
 def test_an_animation_paints_only_what_moves(monkeypatch):
     painted, paint = [], screen.paint
-    monkeypatch.setattr(screen, "paint", lambda canvas, items, *rest: paint(canvas, note(list(items)), *rest))
+    monkeypatch.setattr(screen, "paint", lambda canvas, items, *a, **b: paint(canvas, note(list(items)), *a, **b))
 
     def note(items):
         painted.append(len(items))

@@ -28,6 +28,8 @@ _STILL = (".png", ".svg")
 _MOVING = (".apng", ".gif")
 # Long animations are drawn smaller, so that they stay small as files: the scale, and the px of all frames up to which.
 _SCALES = ((1.5, 3.5e6), (1, 6e6), (0.8, 10e6), (0.7, math.inf))
+_BYTES = 120_000  # of an animation; one that would be larger is drawn smaller still, but not below _LEAST
+_LEAST = 0.44  # numbers in cells are then 8 px high
 
 
 def save(
@@ -109,17 +111,27 @@ def _content(trace: Trace, suffix: str, step: int | None, steps: Sequence[int] |
         from twofold.explain.svg import to_svg
 
         return to_svg(trace.scene(step))
-    from twofold.explain.animation import to_apng, to_gif
-    from twofold.explain.raster import to_png
-
     if suffix == ".png":
+        from twofold.explain.raster import to_png
+
         return to_png(trace.scene(step))
-    scenes = _frames(trace, steps)
+    return _animated(_frames(trace, steps), suffix, seconds)
+
+
+def _animated(scenes: Sequence[Scene], suffix: str, seconds: float) -> bytes:
+    from twofold.explain.animation import to_apng, to_gif
+
+    encode = to_gif if suffix == ".gif" else to_apng
     area = sum(scene.width * scene.height for scene in scenes)
     scale = next(scale for scale, most in _SCALES if area <= most)
-    if suffix == ".gif":
-        return to_gif(scenes, seconds=seconds, scale=min(scale, 1))
-    return to_apng(scenes, seconds=seconds, scale=scale, small=True)
+    scale = min(scale, 1) if suffix == ".gif" else scale
+    while True:
+        content = encode(scenes, seconds=seconds, scale=scale, small=True)
+        # Files grow a little less than their pictures do; what stays too large even at the least is left as it is.
+        wanted = scale * (_BYTES / len(content)) ** 0.9
+        if len(content) <= _BYTES or scale == _LEAST or wanted < 0.8 * _LEAST:
+            return content
+        scale = max(_LEAST, min(round(wanted, 2), scale - 0.05))
 
 
 def _frames(trace: Trace, steps: Sequence[int] | None) -> Sequence[Scene]:
