@@ -249,7 +249,7 @@ def test_wrong_paths_and_steps_are_refused_and_leave_no_file(tmp_path):
     trace = explain.conv1d([1, 2], [1])
     with pytest.raises(FileError, match=r"'\.bmp' is no format for a trace: \.apng, \.gif"):
         trace.save(tmp_path / "x.bmp")
-    with pytest.raises(GeometryError, match="there is no step 2: the trace has 2"):
+    with pytest.raises(GeometryError, match="there is no step 2: this view has 2"):
         trace.save(tmp_path / "x.svg", step=2)
     with pytest.raises(GeometryError, match="still picture"):
         trace.save(tmp_path / "x.gif", step=0)

@@ -186,11 +186,7 @@ def _text(trace: Trace, step: int | None, full: bool) -> str:
     if step is None:
         text = trace.text(full=full, ascii=not speaks_unicode())
         return text.replace("full=True prints all", "--full prints all")
-    from twofold.errors import GeometryError
+    from twofold.explain.steps import check_step
 
-    if not -len(trace.steps) <= step < len(trace.steps):
-        raise GeometryError(
-            f"there is no step {step}: the trace has {len(trace.steps)}", repair=f"0 to {len(trace.steps) - 1}"
-        )
-    shown = trace.steps[step]
+    shown = trace.steps[check_step(len(trace.steps), step)]
     return f"{shown.formula(full)}\n{shown.aria}"

@@ -25,7 +25,7 @@ _FIELDS = {  # the option of a function -> the field of a problem's string; padd
     "stride": "s", "padding": "p", "padding_mode": "", "dilation": "d", "groups": "g", "output_padding": "op",
     "output_size": "o",
 }  # fmt: skip
-_SPELLING = re.compile(rf"\b({'|'.join(_FIELDS)}|accuracy|layout|seconds)=('?)([\w.…]+)\2(?![\w(])")
+_SPELLING = re.compile(rf"\b({'|'.join(_FIELDS)}|accuracy|layout|seconds|view|tab)=('?)([\w.…-]+)\2(?![\w(])")
 _REPAIRS = [  # of a call in Python -> of a command line
     (re.compile(r"^key='(.*)'$"), r"FILE.npz:\1"),
     (re.compile(r"^without key$"), "without :NAME"),

@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from twofold.errors import FileError, GeometryError
+from twofold.explain.steps import check_step
 
 if TYPE_CHECKING:
     from twofold.explain.scene import Scene
@@ -145,7 +146,4 @@ def _frames(trace: Trace, steps: Sequence[int] | None) -> Sequence[Scene]:
 
 def _check_steps(trace: Trace, steps: Sequence[int]) -> None:
     for step in steps:
-        if not -len(trace.steps) <= step < len(trace.steps):
-            raise GeometryError(
-                f"there is no step {step}: the trace has {len(trace.steps)}", repair=f"0 to {len(trace.steps) - 1}"
-            )
+        check_step(len(trace.steps), step)
