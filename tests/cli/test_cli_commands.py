@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import twofold as tf
 from twofold import files
@@ -56,6 +57,15 @@ def test_explain_prints_every_step():
     out = twofold("explain", "conv i3x3 k2x2", "--input", "1 2 3; 4 5 6; 7 8 9", "--kernel", "1 2; 3 4")
     assert "(1,0)  1*4 + 2*5 + 3*7 + 4*8 = 4 + 10 + 21 + 32 = 67" in out.splitlines()
     assert "output (2, 2) = floor((3 + 0 - 1*(2-1) - 1)/1) + 1" in out
+
+
+def test_explain_takes_its_sizes_from_the_numbers(inside):
+    out = inside("explain", "conv", "--input", "1 2 3; 4 5 6; 7 8 9", "--kernel", "1 2; 3 4")
+    assert out == inside("explain", "conv i3x3 k2x2", "--input", "1 2 3; 4 5 6; 7 8 9", "--kernel", "1 2; 3 4")
+    line = inside("explain", "conv_transpose s2", "--input", "1 2 3", "-k", "1 10 100")
+    assert "conv_transpose n1 ci1 co1 i3 k3 s2 f32" in line and "1  10 102  20 203  30 300" in line
+    Image.new("L", (600, 300), 7).save("p.png")
+    assert "1*7 = 7" in inside("explain", "conv k1", "--input", "p.png", "--step", "0", "-k", "1")
 
 
 def test_explain_takes_digits_a_step_a_tab_and_words_without_quotes():

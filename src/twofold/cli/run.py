@@ -60,7 +60,11 @@ def _invoke(arguments: list[str]) -> int:
         result = app(args=arguments, prog_name="twofold", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except TwofoldError as error:
-        takes_problem = next((word for word in arguments if not word.startswith("-")), "") in ("explain", "sizes")
+        takes_problem = next((word for word in arguments if not word.startswith("-")), "") in (
+            "explain",
+            "page",
+            "sizes",
+        )
         return _refuse(_sentence(error, takes_problem))
     except (OverflowError, MemoryError) as error:
         rule, _, repair = str(error).partition("\n  try ")
