@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["page"]
 
-_HELD = 1 << 18  # numbers of an array that a page holds as text
-_COUNTED = 1000  # numbers that merely count are left to the page beyond this
 _VIEWS = ("filter", "transposed", "matrix", "phases", "overlap", "sizes", "field", "image", "gradient")
 
 What = Annotated[
@@ -96,21 +94,7 @@ def _state(
         what = [_guessed(input_text, kernel)]
     trace = _trace(" ".join(what), input_text, kernel, bias)
     trace = trace if view is None else trace.view(view)
-    state = trace.state()
-    if input_text is None and trace.x.size > _COUNTED:
-        del state["x"]  # the page counts 1, 2, 3, … itself
-    if kernel is None and trace.weight.size > _COUNTED:
-        del state["weight"]
-    _check_size("the input", 0 if "x" not in state else trace.x.size)
-    _check_size("the weight", 0 if "weight" not in state else trace.weight.size)
-    return state, ""
-
-
-def _check_size(name: str, numbers: int) -> None:
-    from twofold.errors import GeometryError
-
-    if numbers > _HELD:
-        raise GeometryError(f"{name} holds {numbers} numbers, and a page holds at most {_HELD}", repair="a part of it")
+    return trace.state(), ""
 
 
 def _is_file(text: str) -> bool:
@@ -178,6 +162,7 @@ def _planes(x: Operand) -> tuple[Any, str]:
     # A picture in grey and sampled, since a page holds every number as text; an array without leading axes of 1.
     from twofold.cli.operands import grey
     from twofold.errors import GeometryError
+    from twofold.explain.limits import check_held
 
     if x.source == "picture":
         return grey(x)
@@ -186,5 +171,5 @@ def _planes(x: Operand) -> tuple[Any, str]:
         array = array[0]
     if not 1 <= array.ndim <= 4 or not array.size:
         raise GeometryError(f"{x.name} of shape {x.array.shape} is no input of a page", repair="one sample of it")
-    _check_size(x.name, array.size)
+    check_held(x.name, array.size)
     return array, ""

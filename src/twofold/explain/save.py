@@ -69,7 +69,10 @@ def save(
         )
     if steps is not None and suffix not in _MOVING:
         raise GeometryError(f"steps chooses the frames of an animation, not of a {suffix} file", repair="step=0")
-    _check_steps(trace, [step] if step is not None else steps or ())
+    if steps is not None and not len(steps):
+        raise GeometryError("steps names no step at all", repair="steps=[0], or without steps")
+    for chosen in [step] if step is not None else steps or ():
+        check_step(len(trace.steps), chosen)
     from twofold.files import write_bytes, write_text
 
     content = _content(trace, suffix, step, steps, seconds)
@@ -88,6 +91,8 @@ def _report(trace: Trace, suffix: str, step: int | None, steps: Sequence[int] | 
         return "the page"
     if suffix in _STILL:
         return "the overview" if step is None else f"step {range(len(trace.steps))[step]} of {len(trace.steps)}"
+    if trace.derived and (suffix == ".json" or not len(trace.steps)):
+        return "1 frame" if suffix in _MOVING else "the view"
     held = {".txt": len(trace.steps), ".json": min(len(trace.steps), STEPS)}.get(suffix, frame_count(trace))
     name = "steps" if suffix not in _MOVING else "frames"
     if steps:
@@ -142,8 +147,3 @@ def _frames(trace: Trace, steps: Sequence[int] | None) -> Sequence[Scene]:
     if trace.derived:
         return drawing.frames(trace, trace.seen, trace.tab or None, steps)
     return frames(trace, steps)
-
-
-def _check_steps(trace: Trace, steps: Sequence[int]) -> None:
-    for step in steps:
-        check_step(len(trace.steps), step)

@@ -59,6 +59,8 @@ def check_step(number: int, step: int, what: str = "view") -> int:
     twofold.errors.GeometryError: there is no step 2: this view has none
       try without a step
     """
+    if not hasattr(step, "__index__"):
+        raise GeometryError(f"a step is a whole number, not {step!r}", repair="0")
     if not number:
         raise GeometryError(f"there is no step {step}: this {what} has none", repair="without a step")
     if not -number <= step < number:

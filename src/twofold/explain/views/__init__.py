@@ -47,11 +47,11 @@ def named(op: str, view: str | None = None, tab: str | None = None) -> tuple[str
     view = view or own
     if view not in VIEWS or view in ({"filter", "transposed"} - {own}):
         known = ", ".join(name for name in VIEWS if name not in {"filter", "transposed"} - {own})
-        raise GeometryError(f"{op} has no view {view[:40]!r}, but {known}", repair=f"view={own!r}")
+        raise GeometryError(f"{op} has no view {str(view)[:40]!r}, but {known}", repair=f"view={own!r}")
     tabs = TABS.get(view, ())
     if tab is not None and tab not in tabs:
         repair = f"tab={tabs[-1]!r}" if tabs else "no tab"
-        raise GeometryError(f"the view {view!r} has no tab {tab[:40]!r}", repair=repair)
+        raise GeometryError(f"the view {view!r} has no tab {str(tab)[:40]!r}", repair=repair)
     return view, tab or (tabs[0] if tabs else None)
 
 
