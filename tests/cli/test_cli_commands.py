@@ -113,6 +113,7 @@ def test_explain_writes_a_view_and_the_page(inside):
 
 
 def test_sizes_solves_between_two_sizes(inside):
+    assert "more; --json lists all" in inside("sizes", "4")
     lines = inside("sizes", "4", "8").splitlines()
     assert [line.split("  ")[0] for line in lines[:3]] == ["k2 s2 p0", "k4 s2 p1", "k6 s2 p2"]
     assert all("4 -> 8 -> 4" in line for line in lines) and "k3 s2 p1 op1" in "".join(lines)
