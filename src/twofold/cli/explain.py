@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from twofold.cli.console import say, seconds_text, speaks_unicode
+from twofold.cli.console import print_text, say, seconds_text, speaks_unicode
 from twofold.cli.options import completing, problem_words
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def explain(
     if as_json:
         say(json.dumps(trace.describe(step)) if trace.derived else trace.to_json())
     elif output is None:
-        say(_text(trace, step, full))
+        print_text(_text(trace, step, full))
 
 
 def _trace(problem: str, input_text: str | None, kernel: str | None, bias: str | None) -> Trace:

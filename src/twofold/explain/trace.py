@@ -301,7 +301,8 @@ class Trace:
         return self.text(ascii=True)
 
     def __repr__(self) -> str:
-        return f"<Trace {self.problem}: {len(self.steps)} steps>"
+        view = ", " + " ".join(filter(None, (self.seen, self.tab))) if self.seen else ""
+        return f"<Trace {self.problem}{view}: {len(self.steps)} steps>"
 
     def _repr_svg_(self) -> str | None:
         from twofold.explain.svg import to_svg
