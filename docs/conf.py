@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import runpy
+from pathlib import Path
 
 from sphinx.application import Sphinx
 
@@ -57,6 +60,14 @@ def _indented(text: str) -> str:
     return "\n".join("    " + line for line in text.splitlines())
 
 
+def draw_gallery(app: Sphinx, exception: Exception | None) -> None:
+    """Draw the figures beside the pages; the stills alone where nobody looks."""
+    if exception is None and app.builder.format == "html":
+        draw = runpy.run_path(str(Path(app.srcdir) / "pictures" / "gallery.py"))["draw"]
+        draw(Path(app.outdir) / "gallery", quick=bool(os.environ.get("CI")))
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", docstring_as_written)
+    app.connect("build-finished", draw_gallery)

@@ -93,3 +93,9 @@ def test_an_endless_set_is_refused():
     chain = Chain.parse("conv i400000 k300000")
     with pytest.raises(GeometryError, match="too large to be walked"):
         sees(chain, 0, [0])
+
+
+def test_channels_of_later_layers_are_those_before_whether_or_not_the_operation_is_named():
+    chain = Chain.parse("conv ci3 co8 i9 k3; k3; conv k3; conv_transpose k2; conv co4 k1")
+    assert [layer.in_channels for layer in chain.layers] == [3, 8, 8, 8, 8]
+    assert [layer.out_channels for layer in chain.layers] == [8, 8, 8, 8, 4]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import twofold as tf
 from twofold import files
@@ -58,6 +59,15 @@ def test_explain_prints_every_step():
     assert "output (2, 2) = floor((3 + 0 - 1*(2-1) - 1)/1) + 1" in out
 
 
+def test_explain_takes_its_sizes_from_the_numbers(inside):
+    out = inside("explain", "conv", "--input", "1 2 3; 4 5 6; 7 8 9", "--kernel", "1 2; 3 4")
+    assert out == inside("explain", "conv i3x3 k2x2", "--input", "1 2 3; 4 5 6; 7 8 9", "--kernel", "1 2; 3 4")
+    line = inside("explain", "conv_transpose s2", "--input", "1 2 3", "-k", "1 10 100")
+    assert "conv_transpose n1 ci1 co1 i3 k3 s2 f32" in line and "1  10 102  20 203  30 300" in line
+    Image.new("L", (600, 300), 7).save("p.png")
+    assert "1*7 = 7" in inside("explain", "conv k1", "--input", "p.png", "--step", "0", "-k", "1")
+
+
 def test_explain_takes_digits_a_step_a_tab_and_words_without_quotes():
     words = ("conv_transpose", "i2x2", "k2x2", "--kernel", "digits", "--tab", "gather", "--step", "4")
     assert twofold("explain", *words).startswith("1000*1 + 100*2 + 10*3 + 1*4 = 1000 + 200 + 30 + 4 = 1234\n")
@@ -103,6 +113,7 @@ def test_explain_writes_a_view_and_the_page(inside):
 
 
 def test_sizes_solves_between_two_sizes(inside):
+    assert "more; --json lists all" in inside("sizes", "4")
     lines = inside("sizes", "4", "8").splitlines()
     assert [line.split("  ")[0] for line in lines[:3]] == ["k2 s2 p0", "k4 s2 p1", "k6 s2 p2"]
     assert all("4 -> 8 -> 4" in line for line in lines) and "k3 s2 p1 op1" in "".join(lines)
@@ -207,7 +218,7 @@ def test_a_reader_that_goes_away_is_no_error():
 
 @pytest.mark.skipif(os.name == "nt", reason="a terminal of POSIX")
 @pytest.mark.parametrize("no_color", ["", "1"])
-@pytest.mark.parametrize("line", ["sizes i5 k3", "tour --help"])
+@pytest.mark.parametrize("line", ["sizes i5 k3", "tour --help", "explain i5 k3"])
 def test_a_terminal_gets_colours_unless_no_color(line, no_color):
     import pty
 
@@ -223,7 +234,7 @@ def test_a_terminal_gets_colours_unless_no_color(line, no_color):
     except OSError:  # how Linux says that nobody writes any more
         pass
     os.close(master)
-    assert process.wait(60) == 0 and (b"multiplications" in seen or b"Examples:" in seen)
+    assert process.wait(60) == 0 and (b"multiplications" in seen or b"Examples:" in seen or b"1*1 + 2*2 + 3*3" in seen)
     assert (b"\x1b[" in seen) == (not no_color)
 
 

@@ -54,6 +54,27 @@ def test_two_array_files(folder):
     assert state["bias"] == [0.5]
 
 
+def test_arrays_of_any_rank_find_their_problem(folder):
+    np.save("planes.npy", np.ones((2, 3, 3)))
+    np.save("line.npy", np.arange(6))
+    np.save("full.npy", np.ones((4, 2, 2, 2)))
+    for arguments, problem in {
+        ("planes.npy",): "conv n1 ci2 co2 i3x3 k3x3 g2 f32",  # without a kernel an edge filter on every plane
+        ("planes.npy", "w.npy"): "conv n1 ci2 co2 i3x3 k2x2 g2 f32",
+        ("planes.npy", "planes.npy"): "conv n1 ci1 co1 i2x3x3 k2x3x3 f32",
+        ("planes.npy", "full.npy"): "conv n1 ci2 co4 i3x3 k2x2 f32",
+        ("line.npy",): "conv n1 ci1 co1 i6 k3 f32",
+        ("line.npy", "-k", "1 2"): "conv n1 ci1 co1 i6 k2 f32",
+        ("conv_transpose", "s2", "--input", "line.npy", "-k", "1 2"): "conv_transpose n1 ci1 co1 i6 k2 s2 f32",
+    }.items():
+        assert written(folder, *arguments)["problem"] == problem
+
+
+def test_numbers_that_merely_count_are_left_to_the_page(folder):
+    state = written(folder, "conv", "i500x500", "k3x3")
+    assert "x" not in state and (folder / "page.html").stat().st_size < 300_000
+
+
 def test_a_picture_opens_the_image_view_and_is_sampled(folder, capsys):
     from PIL import Image
 
@@ -81,10 +102,18 @@ def test_open_opens_it(folder, monkeypatch):
         (["--view", "frob"], "--view takes"),
         (["x.npy", "w.npy", "--kernel", "box"], "at most a kernel may follow"),
         (["many.npy"], "holds 360000 numbers"),
-        (["conv", "i3x3", "k9x9"], "kernel does not fit"),
+        (
+            ["conv", "i3x3", "k9x9"],
+            "kernel does not fit: (kernel_size 9 - 1) * dilation 1 + 1 = 9 cells, but input 3 + "
+            "padding 0 + 0 = 3 (axis height); try p3",
+        ),
+        (["conv", "i5", "k3", "--view", "transposed"], "conv has no view 'transposed'"),
+        (["planes.npy", "line.npy"], "a kernel of shape (3,) does not fit an input of shape (2, 3, 3)"),
     ],
 )
 def test_refusals(folder, capsys, arguments, words):
+    np.save("planes.npy", np.ones((2, 3, 3)))
+    np.save("line.npy", np.ones(3))
     assert run(["page", *arguments]) == 2
     out, err = capsys.readouterr()
     assert words in err

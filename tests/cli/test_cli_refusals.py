@@ -133,7 +133,9 @@ CASES = {
     "explain conv_transpose i3 k2 --tab paints": "--tab takes paint, gather or zero-insert, not 'paints'; try --tab",
     "explain conv i3 k2 --view columns": "--view takes filter, transposed, matrix",
     "explain conv i3 k2 --view matrix --tab paint": "--tab takes plain or transpose",
-    "explain conv i3 k2 --view transposed": "conv has no view 'transposed'",
+    "explain conv i3 k2 --view transposed": "conv has no view 'transposed', but filter, matrix, phases, overlap, "
+    "sizes, field, image, gradient; try --view filter",
+    "explain conv i3 k2 --view sizes --step 0": "there is no step 0: this view has none; try without a step",
     "explain conv i3 k2 --view overlap --tab paint": "no tab 'paint'",
     "explain conv i3 k2; k9 --view field": "kernel does not fit",
     "sizes 4 8 x3": "none of k s p d op",

@@ -79,3 +79,17 @@ def test_keras_and_onnx():
     # Keras makes stride cells per input cell, even where the kernel is smaller.
     assert code_of(Problem.parse("conv_transpose i4 k2 s3"))["Keras"].endswith("y = y[:, 0:11]")
     assert "ZeroPadding1D((0, 1))(y)" in code_of(Problem.parse("conv_transpose i4 k3 s2 op1"))["Keras"]
+
+
+def test_what_a_framework_cannot_do_is_said():
+    for words, told in {
+        "conv i5 k3 flip": {"Keras": "turn the weight by 180 degrees first", "ONNX": "turn the weight"},
+        "conv i5 k3 p1 replicate": {"Keras": "no padding_mode 'replicate'", "ONNX": 'mode="edge"'},
+        "conv_transpose i5 k3 p1 reflect": {
+            "Keras": "no transposed layer",
+            "JAX": "no transposed",
+            "ONNX": "no ConvTr",
+        },
+    }.items():
+        code = code_of(Problem.parse(words))
+        assert all(text in code[name] for name, text in told.items())

@@ -20,6 +20,7 @@ from twofold.explain.svg import to_svg
 from twofold.explain.views import TABS, VIEWS
 
 ROOT = Path(__file__).parents[2]
+A = explain.conv2d([[1, 2, 3], [4, 5, 6], [7, 8, 9]], [[1, 2], [3, 4]])
 PROBLEMS = [
     "conv i3x3 k2x2", "conv i5 k3 s2 p1 reflect", "conv ci4 co2 g2 i2x3 k2x2 flip", "conv i2x3x3 k2x2x2", "conv i60 k3",
     "conv_transpose i2x2 k3x3 s2 p1 op1", "conv_transpose ci2 co2 i3 k2 s3", "conv_transpose i2x2x2 k2 s2",
@@ -69,10 +70,22 @@ def test_an_animation_has_a_frame_per_step_and_the_same_bytes_each_time(tmp_path
             assert image.n_frames == len(trace.steps)
 
 
-@pytest.mark.parametrize("suffix", ["gif", "apng"])
-def test_5x5_k3_is_small(tmp_path, suffix):
-    explain.problem("conv i5x5 k3x3").save(tmp_path / f"a.{suffix}")
+@pytest.mark.parametrize(
+    "text, view, tab, suffix",
+    [
+        ("conv i5x5 k3x3", "filter", None, "apng"),
+        ("conv i5x5 k3x3 p1", "filter", None, "gif"),
+        ("conv i5x5 k3x3", "matrix", "transpose", "gif"),
+        ("conv_transpose i5x5 k3x3", "transposed", "zero-insert", "gif"),
+        ("conv_transpose i5x5 k3x3 s2", "transposed", "paint", "gif"),
+    ],
+)
+def test_5x5_k3_is_small(tmp_path, text, view, tab, suffix):
+    trace = explain.problem(text).view(view, tab)
+    trace.save(tmp_path / f"a.{suffix}")
     assert (tmp_path / f"a.{suffix}").stat().st_size <= 120_000
+    with Image.open(tmp_path / f"a.{suffix}") as image:
+        assert image.n_frames == len(trace.steps) and image.width > 300
 
 
 def test_the_focus_of_a_step_is_outlined_and_its_row_is_marked():
@@ -80,6 +93,26 @@ def test_the_focus_of_a_step_is_outlined_and_its_row_is_marked():
     outlined = [item for item in scene.items if isinstance(item, Rect) and item.stroke_width == 3]
     marked = [item for item in scene.items if isinstance(item, Rect) and item.stroke_width == 2]
     assert len(outlined) == 1 and len(marked) == 8  # four weights of the row, and the four inputs they meet
+
+
+def test_pictures_call_things_by_their_names():
+    matrix = words_of(A.view("matrix").scene(1))
+    assert "x00" in matrix and "y11" in matrix and "output (0,1):" in matrix
+    gradient = words_of(A.view("gradient").scene(4))
+    assert "dL/dy 2x2" in gradient and "dL/dx 3x3" in gradient and "dL/dx (1,1):" in gradient
+    weights = words_of(explain.problem("conv ci2 co2 i3x3 k2x2").view("gradient", "weight").scene(5))
+    assert "dL/dw 0,1" in weights and "dL/dw 0,1 (0,1):" in weights and "batch" not in weights
+    deep = explain.problem("conv_transpose i2x2x2 k2x2x2 s2").view("phases")
+    assert "Of each array the first plane is drawn." in words_of(deep.scene())
+    field = explain.problem("conv i6x6x6 k3; k2 s2").view("field")
+    assert "input, depth 2 to 5" in words_of(field.scene())
+    assert "conv n1 ci1 co1 i5 k2 f32" not in words_of(explain.problem("conv i6 k2; k2").view("matrix").scene())
+
+
+def test_without_the_turn_what_differs_is_red():
+    scene = explain.problem("conv_transpose i2x2 k3x3 s2").view("transposed", "zero-insert").scene()
+    red = [item for item in scene.items if isinstance(item, Rect) and item.fill == "#f8c9c0"]
+    assert len(red) == 20 and "output without the turn: not equal" in words_of(scene)  # of 25, five are right by chance
 
 
 def test_a_legend_is_below_all_frames_alike():

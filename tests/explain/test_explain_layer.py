@@ -43,9 +43,30 @@ def test_a_window_and_a_channel_of_a_large_layer():
     assert explain.layer(module, x[0]).problem.batch == 1
 
 
+def test_what_is_derived_from_a_layer_and_kernels_larger_than_the_window():
+    plain = torch.nn.Conv2d(2, 2, 15, dilation=2)
+    normed = torch.nn.utils.parametrizations.weight_norm(torch.nn.ConvTranspose1d(2, 2, 3))
+    assert type(normed).__name__ != "ConvTranspose1d"
+    assert explain.layer(normed, torch.ones(1, 2, 4)).problem.op == "conv_transpose"
+    assert explain.layer(plain, torch.ones(1, 2, 60, 60), channels=1).problem.in_size == (31, 31)
+
+
+class Quantised(torch.nn.Conv2d):
+    """Like torch's own quantised layers: a method where the weight was."""
+
+    def __init__(self):
+        torch.nn.Module.__init__(self)
+        self.weight = lambda: None
+
+
 @pytest.mark.parametrize("call, kind, words", [
     (lambda m, x: explain.layer(torch.nn.Linear(2, 2), x), UnsupportedError, "no convolution layer"),
-    (lambda m, x: explain.layer(torch.nn.LazyConv2d(3, 3), x), UnsupportedError, "no convolution layer"),
+    (lambda m, x: explain.layer(torch.nn.LazyConv2d(3, 3), x), UnsupportedError, "no weight before its first call"),
+    (lambda m, x: explain.layer(Quantised(), x), UnsupportedError, "as a quantised layer does not"),
+    (lambda m, x: explain.layer(m, x, channel="a"), GeometryError, "no channel 'a'"),
+    (lambda m, x: explain.layer(m, x, window=[3, 4]), GeometryError, "for each axis, not 3"),
+    (lambda m, x: explain.layer(m, x, window=[(0, 1.5), (0, 3)]), GeometryError, "whole numbers"),
+    (lambda m, x: explain.layer(m, x, window=[slice(0, 8, 2)] * 2), GeometryError, "not slice"),
     (lambda m, x: explain.layer(m, x[0, 0]), GeometryError, "the layer takes"),
     (lambda m, x: explain.layer(m, x[:, :1]), GeometryError, "the layer takes"),
     (lambda m, x: explain.layer(m, x, channel=6), GeometryError, "no channel 6"),

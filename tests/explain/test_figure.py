@@ -206,7 +206,7 @@ def test_saving_says_what_the_file_holds(tmp_path, monkeypatch):
 
 def test_an_animation_paints_only_what_moves(monkeypatch):
     painted, paint = [], screen.paint
-    monkeypatch.setattr(screen, "paint", lambda canvas, items, *rest: paint(canvas, note(list(items)), *rest))
+    monkeypatch.setattr(screen, "paint", lambda canvas, items, *a, **b: paint(canvas, note(list(items)), *a, **b))
 
     def note(items):
         painted.append(len(items))
@@ -249,7 +249,7 @@ def test_wrong_paths_and_steps_are_refused_and_leave_no_file(tmp_path):
     trace = explain.conv1d([1, 2], [1])
     with pytest.raises(FileError, match=r"'\.bmp' is no format for a trace: \.apng, \.gif"):
         trace.save(tmp_path / "x.bmp")
-    with pytest.raises(GeometryError, match="there is no step 2: the trace has 2"):
+    with pytest.raises(GeometryError, match="there is no step 2: this view has 2"):
         trace.save(tmp_path / "x.svg", step=2)
     with pytest.raises(GeometryError, match="still picture"):
         trace.save(tmp_path / "x.gif", step=0)
@@ -270,3 +270,24 @@ def test_empty_traces_are_drawn():
     assert "the output is empty: there is no step" in words_of(trace.scene()) and len(frames(trace)) == 1
     none = explain.conv2d(np.zeros((1, 0, 3, 3)), np.zeros((1, 0, 2, 2)))
     assert step_scene(none, 0).items
+
+
+def test_what_a_file_of_a_view_holds_is_said(tmp_path):
+    trace = explain.problem("conv_transpose i3 k3 s2")
+    for view, suffix, held in [
+        ("overlap", "gif", "1 frame"), ("overlap", "txt", "the view"), ("matrix", "json", "the view"),
+        ("matrix", "gif", "7 frames"), ("phases", "apng", "2 frames"), ("sizes", "json", "the view"),
+    ]:  # fmt: skip
+        assert trace.view(view).save(tmp_path / f"a.{suffix}") == held
+    for steps, words in [([], "names no step"), ("ab", "a step is a whole number, not 'a'"), ([1.5], "not 1.5")]:
+        with pytest.raises(GeometryError, match=words):
+            trace.save(tmp_path / "b.gif", steps=steps)
+    assert not (tmp_path / "b.gif").exists()
+
+
+def test_a_page_of_counting_numbers_is_small_and_one_of_too_many_is_refused(tmp_path):
+    counted = explain.problem("conv i600x600 k3x3")
+    assert counted.save(tmp_path / "a.html") == "the page" and (tmp_path / "a.html").stat().st_size < 250_000
+    assert "x" not in counted.state() and counted.state()["weight"][0][0][0] == [1, 2, 3]
+    with pytest.raises(GeometryError, match="x holds 360000 numbers, and a page holds at most 262144"):
+        explain.conv2d(np.ones((600, 600)), [[1]]).page()

@@ -37,6 +37,10 @@ def test_it_covers_the_option_space():
     words = COMMITTED
     for value in ('"nan"', '"inf"', '"-inf"', '"18446744073709551616"', "1e+21"):
         assert value in words
+    stacks = {view["layers"] for entry in entries for view in entry["views"] if view["layers"]}
+    assert len(stacks) > 15 and any(text.count(";") == 2 for text in stacks)
+    steps = [(view["step"], view["description"]["steps"]) for entry in entries for view in entry["views"]]
+    assert sum(step == count - 1 for step, count in steps if count > 1) < sum(count > 1 for _, count in steps) * 0.8
     views = {(view["view"], view["tab"]) for entry in entries for view in entry["views"]}
     assert len(views) == 1 + 3 + 2 + 1 + 1 + 1 + 2 + 2
 

@@ -336,3 +336,17 @@ def test_a_chain_in_the_trace_reaches_its_views():
     found = description(trace, "overlap")
     assert rows(found, "stack-2") == "1 1 2 1 3 2 3 1 3 2 3 1 3 2 3 1 2 1 1"
     assert trace.state()["layers"] == str(trace.chain)
+
+
+def test_the_texts_of_views_name_planes_and_keep_pairs_together():
+    phases = explain.problem("conv_transpose i2x2 k3x3 s2").view("phases").text()
+    assert "kernel of phase (even, odd)    output of phase (even, odd)\n2   " in phases
+    matrix = explain.problem("conv co2 i2x2 k2x2").view("matrix").text()
+    assert "      x00 x01 x10 x11\ny000    1   2   3   4\n" in matrix
+    assert "\noutput channel 1\n(0,0)  5*1" in matrix
+    wide = explain.problem("conv i9x9 k7x7").view("matrix").text()
+    assert max(map(len, wide.split("\n"))) < 260
+    field = explain.problem("conv i9x9 k3; k3").view("field").text()
+    assert "along height x width: r, jump, start" in field and "along width" not in field
+    assert "layer 1" not in explain.problem("conv i9 k3; k3").view("matrix").text()
+    assert "kernel own: map\n37 47" in explain.problem("conv i3x3 k2x2").view("image").text()

@@ -103,7 +103,7 @@ def every(trace: Trace) -> Iterator[Shown]:
 
 
 def drawn(seed: int, number: int) -> Iterator[tuple[Trace, list[Shown]]]:
-    """Yield so many problems, always the same ones for a seed; one or two views of each."""
+    """Yield so many problems, always the same ones for a seed; one or two views of each, and some in a stack."""
     chance = random.Random(seed)
     made = 0
     while made < number:
@@ -111,8 +111,12 @@ def drawn(seed: int, number: int) -> Iterator[tuple[Trace, list[Shown]]]:
         if trace is None:
             continue
         made += 1
-        views = list(every(trace))
-        yield trace, chance.sample(views, chance.choice((1, 2)))
+        views = chance.sample(list(every(trace)), chance.choice((1, 2)))
+        views = [(view, tab, last if last is None else chance.randint(0, last), None) for view, tab, last, _ in views]
+        if chance.random() < 0.15 and (text := _stack(chance, trace.problem)):
+            views.append(("field", chance.choice(TABS["field"]), None, text))
+            views.append(("overlap", None, None, text))
+        yield trace, views
 
 
 def entry(trace: Trace, views: list[Shown]) -> str:
@@ -145,6 +149,24 @@ def _problem(chance: random.Random) -> Trace | None:
         return explain.problem(problem, x, weight, bias)
     except (GeometryError, UnsupportedError):  # what cannot be is not drawn
         return None
+
+
+def _stack(chance: random.Random, problem: Problem) -> str:
+    # The problem and one or two layers after it, if such layers can be.
+    text = str(problem)
+    for _ in range(chance.choice((1, 2))):
+        words = (
+            chance.choice(("conv", "conv_transpose")),
+            f"k{chance.choice((1, 2, 3))}",
+            f"s{chance.choice((1, 1, 2))}",
+        )
+        text += "; " + " ".join([*words, *chance.choice(([], ["p1"], ["d2"]))])
+    try:
+        chain = Chain.parse(text)
+    except (GeometryError, UnsupportedError):
+        return ""
+    sizes = [n for layer in chain.layers for n in (*layer.in_size, *layer.out_size)]
+    return text if min(sizes) > 0 and max(sizes) <= 20 else ""
 
 
 def _text(chance: random.Random) -> str:

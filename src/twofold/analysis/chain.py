@@ -66,7 +66,7 @@ class Chain:
 def _filled(part: str, before: Problem) -> str:
     words = part.split()
     size = "i" + "x".join(map(str, before.out_size))
-    keys = [word[:2] for word in words]
+    keys = [word[:2] for word in words if word[2:3].isdigit()]  # the operation begins with co too
     if any(word[:1] == "i" and word[1:2].isdigit() for word in words):
         return part
     op = words[:1] if words and words[0].startswith("conv") else []

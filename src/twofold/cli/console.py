@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "print_json",
     "print_table",
+    "print_text",
     "say",
     "seconds_text",
     "size_text",
@@ -30,6 +31,8 @@ __all__ = [
     "working",
 ]
 
+_PLACE = r"^(?:input[^(]*)?\([\d,]+\)(?=  )"  # of a step: the cell it is about
+_RESULT = r"(?<= = )[^ =]+$"
 _LONG = 20_000_000  # multiplications; less is done before a bar could be read
 
 
@@ -61,6 +64,21 @@ def print_table(rows: list[tuple[str, str]]) -> None:
                 from rich.text import Text
 
                 console.print(Text.assemble((head, "bold"), "  ", line), soft_wrap=True)
+
+
+def print_text(text: str) -> None:
+    """Print an explanation; on a terminal its head, the places of its steps and their results stand out."""
+    console = _console(sys.stdout)
+    if console is None:
+        say(text)
+        return
+    from rich.text import Text
+
+    for i, line in enumerate(text.split("\n")):
+        rich = Text(line, style="bold" if i == 0 else "")
+        rich.highlight_regex(_PLACE, "cyan")
+        rich.highlight_regex(_RESULT, "bold green")
+        console.print(rich, soft_wrap=True)
 
 
 def speaks_unicode(stream: TextIO | None = None) -> bool:

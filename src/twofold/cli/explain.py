@@ -7,15 +7,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
-from twofold.cli.console import say, seconds_text, speaks_unicode
+from twofold.cli.console import print_text, say, seconds_text, speaks_unicode
 from twofold.cli.options import completing, problem_words
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from twofold.explain import Trace
 
-__all__ = ["explain"]
+    Array = npt.NDArray[Any]
+
+__all__ = ["completed", "explain"]
 
 _NUMBERS, _SHOWN = "The numbers", "What to show, and where"
 
@@ -31,7 +36,8 @@ InputText = Annotated[
     str | None,
     typer.Option(
         "--input", metavar="NUMBERS", rich_help_panel=_NUMBERS,
-        help="The input: '1 2 3; 4 5 6; 7 8 9', or a .npy or .npz file. Default: 1, 2, 3, ... row by row.",
+        help="The input: '1 2 3; 4 5 6; 7 8 9', channels or slices parted by |, or a .npy, .npz or "
+        "picture file (in grey). Default: 1, 2, 3, ... row by row.",
     ),
 ]  # fmt: skip
 Kernel = Annotated[
@@ -114,13 +120,17 @@ def explain(
 ) -> None:
     """Show every step of a convolution or a transposed convolution, with its numbers.
 
-    Numbers that are not given count 1, 2, 3, ... row by row.
+    Numbers that are not given count 1, 2, 3, ... row by row; sizes that are
+    not given are those of the numbers.
 
     Examples:
-      twofold explain 'conv i3x3 k2x2' --kernel '1 2; 3 4'
-      twofold explain 'conv_transpose i2x2 k3x3 s2' --input '1 2; 3 4' -o steps.gif
+      twofold explain 'conv i3x3 k2x2'
+      twofold explain conv --input '1 2 3; 4 5 6; 7 8 9' --kernel '1 2; 3 4'
+      twofold explain 'conv_transpose i2x2 k3x3 s2' -o steps.gif
       twofold explain 'conv i5x5 k3x3 p1' --kernel digits --step 7 -o step.svg
       twofold explain 'conv_transpose i4x4 k3x3 s2' --view overlap
+      twofold explain 'conv i32 k3 p1; k3 s2 p1; k3 s2 p1' --view field
+      twofold explain conv --input photo.png -k sobel-x --view image -o maps.png
     """
     start = time.perf_counter()
     if output is not None:
@@ -138,7 +148,7 @@ def explain(
     if as_json:
         say(json.dumps(trace.describe(step)) if trace.derived else trace.to_json())
     elif output is None:
-        say(_text(trace, step, full))
+        print_text(_text(trace, step, full))
 
 
 def _trace(problem: str, input_text: str | None, kernel: str | None, bias: str | None) -> Trace:
@@ -147,15 +157,43 @@ def _trace(problem: str, input_text: str | None, kernel: str | None, bias: str |
     from twofold.errors import UnsupportedError
     from twofold.geometry import Problem
 
-    if Problem.parse(problem.split(";")[0]).op == "conv_weight_gradient":
-        raise UnsupportedError("a weight gradient has no steps of its own", repair="conv, whose weight it is of")
     weight: Any = kernel
     if kernel is not None and kernel.strip().lower() != "digits":
         weight = operands.read_kernel(kernel).array
     elif kernel is not None:
         weight = "digits"
     x = None if input_text is None else operands.read_numbers("--input", input_text)
+    problem = completed(problem, x, weight if isinstance(weight, np.ndarray) else None)
+    if Problem.parse(problem.split(";")[0]).op == "conv_weight_gradient":
+        raise UnsupportedError("a weight gradient has no steps of its own", repair="conv, whose weight it is of")
     return door.problem(problem, x, weight, None if bias is None else operands.read_bias(bias))
+
+
+def completed(problem: str, x: Array | None, weight: Array | None) -> str:
+    """Fill in the sizes that a problem leaves out and that plain arrays, of one channel, say.
+
+    >>> completed("conv s2", np.ones((5, 5)), np.ones((3, 3))), completed("conv k2", np.ones((1, 4)), None)
+    ('conv i5x5 k3x3 s2', 'conv i4 k2')
+    """
+    first, *rest = problem.split(";")
+    words = first.split()
+    known = {word[0]: word.count("x") + 1 for word in words if word[:1] in "ikspd" and word[1:2].isdigit()}
+    given = [
+        (letter, array) for letter, array in (("i", x), ("k", weight)) if letter not in known and array is not None
+    ]
+    shapes = [array.shape for array in (x, weight) if array is not None]
+    if (
+        not given
+        or any(word[:2] in ("ci", "co") and word[2:].isdigit() for word in words)
+        or (x is None and "i" not in known)
+    ):
+        return problem
+    # A row of numbers is one axis, unless something says that there are more.
+    flat = all(len(shape) == 1 or (len(shape) == 2 and shape[0] == 1) for shape in shapes)
+    rank = 1 if flat and max(known.values(), default=1) == 1 else max(map(len, shapes))
+    sizes = [letter + "x".join(map(str, array.shape[-rank:])) for letter, array in given if array.size]
+    at = 1 if words[:1] and words[0].startswith("conv") else 0
+    return ";".join([" ".join([*words[:at], *sizes, *words[at:]]), *rest])
 
 
 def _check_step(step: int | None, suffix: str) -> None:
@@ -186,11 +224,7 @@ def _text(trace: Trace, step: int | None, full: bool) -> str:
     if step is None:
         text = trace.text(full=full, ascii=not speaks_unicode())
         return text.replace("full=True prints all", "--full prints all")
-    from twofold.errors import GeometryError
+    from twofold.explain.steps import check_step
 
-    if not -len(trace.steps) <= step < len(trace.steps):
-        raise GeometryError(
-            f"there is no step {step}: the trace has {len(trace.steps)}", repair=f"0 to {len(trace.steps) - 1}"
-        )
-    shown = trace.steps[step]
+    shown = trace.steps[check_step(len(trace.steps), step)]
     return f"{shown.formula(full)}\n{shown.aria}"

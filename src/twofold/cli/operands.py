@@ -6,6 +6,7 @@ names one, wherever a file is taken.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-__all__ = ["Operand", "read_bias", "read_input", "read_kernel", "read_numbers"]
+__all__ = ["SIDE", "Operand", "grey", "read_bias", "read_input", "read_kernel", "read_numbers"]
 
+SIDE = 256  # cells of a picture that is explained, along one axis; a larger one is sampled
 _MAX_TEXT = 1_000_000  # bytes of a kernel written as text
 _MEMBER = re.compile(r"(.+\.npz):(.+)", re.IGNORECASE | re.DOTALL)
 _INLINE = re.compile(r"\s*([+-]?(\.?[0-9]|nan\b|inf)|$)|.*[;|\s,]", re.IGNORECASE | re.DOTALL)
@@ -77,10 +79,24 @@ def read_bias(text: str) -> Array:
 
 
 def read_numbers(where: str, text: str) -> Array:
-    """Read numbers that an option gives, as text or as the name of a .npy or .npz file."""
+    """Read numbers that an option gives, as text or as the name of a .npy or .npz file; or a picture, in grey."""
     if _MEMBER.fullmatch(text) or Path(text).suffix.lower() in files.ARRAY_SUFFIXES:
         return _read_file(text).array
+    if Path(text).suffix.lower() in files.PICTURE_SUFFIXES:
+        return grey(_read_file(text))[0]
     return _parsed(where, text)
+
+
+def grey(picture: Operand) -> tuple[Array, str]:
+    """Return a picture as grey numbers, sampled to at most `SIDE` cells a side, and what was done to it."""
+    array, remark = picture.array, ""
+    if array.ndim == 3:  # grey and alpha, or red, green, blue, perhaps alpha
+        array = array[..., :3].mean(axis=-1).round() if array.shape[-1] > 2 else array[..., 0]
+    step = max(math.ceil(max(array.shape) / SIDE), 1)
+    if step > 1:
+        array = array[::step, ::step]
+        remark = f", the picture in grey and sampled to {array.shape[1]}x{array.shape[0]}"
+    return array, remark
 
 
 def _read_file(name: str) -> Operand:

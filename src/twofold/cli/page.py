@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["page"]
 
-SIDE = 256  # cells of a picture along one axis; a larger one is sampled
 _VIEWS = ("filter", "transposed", "matrix", "phases", "overlap", "sizes", "field", "image", "gradient")
 
 What = Annotated[
@@ -93,9 +92,9 @@ def _state(
         if input_text is None and kernel is None and bias is None:
             return (None if view is None else {"problem": "conv i3x3 k2x2", "view": view}), ""
         what = [_guessed(input_text, kernel)]
-    problem = " ".join(what)
-    trace = _trace(problem, input_text, kernel, bias)
-    return trace.state() | ({} if view is None else {"view": view}), ""
+    trace = _trace(" ".join(what), input_text, kernel, bias)
+    trace = trace if view is None else trace.view(view)
+    return trace.state(), ""
 
 
 def _is_file(text: str) -> bool:
@@ -122,44 +121,55 @@ def _guessed(input_text: str | None, kernel: str | None) -> str:
 def _of_file(name: str, kernel: str | None, bias: str | None, view: str | None) -> tuple[dict[str, Any], str]:
     from twofold import explain
     from twofold.cli import operands
+    from twofold.errors import GeometryError
 
     x = operands.read_input(name, None)
     array, remark = _planes(x)
-    weight = operands.read_kernel(kernel or "sobel-x").array
-    # A kernel of as many axes as the input has places goes over every channel alike.
-    rank = array.ndim - 1
-    if weight.ndim == rank:
-        channels = array.shape[0]
-        problem = f"conv ci{channels} co{channels} g{channels} "
-        weight = weight[None, None].repeat(channels, axis=0)
-    else:
-        problem = f"conv ci{array.shape[0]} co{weight.shape[0]} g{max(array.shape[0] // max(weight.shape[1], 1), 1)} "
+    weight = _kernel(kernel, array)
+    weight = weight[0] if array.ndim == 1 and weight.ndim == 2 and len(weight) == 1 else weight
+    if weight.ndim == array.ndim:  # one channel
+        array, weight = array[None], weight[None, None]
+    elif weight.ndim == array.ndim - 1:  # one kernel, that goes over every channel alike
+        weight = weight[None, None].repeat(array.shape[0], axis=0)
+    elif weight.ndim != array.ndim + 1:
+        rule = f"a kernel of shape {weight.shape} does not fit an input of shape {x.array.shape}"
+        raise GeometryError(rule, repair="a kernel of as many axes, or (out, in, *kernel_size)")
+    groups = max(array.shape[0] // max(weight.shape[1], 1), 1)
+    problem = f"conv ci{array.shape[0]} co{weight.shape[0]} g{groups} "
     problem += f"i{'x'.join(map(str, array.shape[1:]))} k{'x'.join(map(str, weight.shape[2:]))}"
     biases = None if bias is None else operands.read_bias(bias)
     trace = explain.problem(problem, array, weight, biases)
-    state = trace.state() | {"view": view or ("image" if x.source == "picture" else "filter"), "image": "input"}
+    state = trace.view(view or ("image" if x.source == "picture" else "filter")).state() | {"image": "input"}
     return state, remark
 
 
-def _planes(x: Operand) -> tuple[Any, str]:
-    # (channels, *size); a picture in grey and sampled, since a page holds every number as text.
-    from twofold.errors import GeometryError
+def _kernel(text: str | None, array: Any) -> Any:
+    # Without a wish: an edge filter where there is room for it, else 1, 2, 3, …
+    import numpy as np
 
-    array, remark = x.array, ""
+    from twofold.cli import operands
+
+    if text is None and array.ndim > 1 and min(array.shape[-2:]) > 2:
+        text = "sobel-x"
+    if text is not None and text.strip().lower() != "digits":
+        return operands.read_kernel(text).array
+    taps = tuple(min(size, 3) for size in array.shape[-min(array.ndim, 2) :])
+    count = math.prod(taps)
+    return (np.arange(1, count + 1) if text is None else 10 ** np.arange(count)).reshape(taps)
+
+
+def _planes(x: Operand) -> tuple[Any, str]:
+    # A picture in grey and sampled, since a page holds every number as text; an array without leading axes of 1.
+    from twofold.cli.operands import grey
+    from twofold.errors import GeometryError
+    from twofold.explain.limits import check_held
+
     if x.source == "picture":
-        if array.ndim == 3:  # grey and alpha, or red, green, blue, perhaps alpha
-            array = array[..., :3].mean(axis=-1).round() if array.shape[-1] > 2 else array[..., 0]
-        step = max(math.ceil(max(array.shape) / SIDE), 1)
-        if step > 1:
-            array = array[::step, ::step]
-            remark = f", the picture in grey and sampled to {array.shape[1]}x{array.shape[0]}"
-        return array[None], remark
+        return grey(x)
+    array = x.array
     while array.ndim > 2 and array.shape[0] == 1:
         array = array[0]
     if not 1 <= array.ndim <= 4 or not array.size:
         raise GeometryError(f"{x.name} of shape {x.array.shape} is no input of a page", repair="one sample of it")
-    if array.size > 4 * SIDE * SIDE:
-        raise GeometryError(
-            f"{x.name} holds {array.size} numbers, and a page holds at most {4 * SIDE * SIDE}", repair="a part of it"
-        )
-    return (array if array.ndim > 2 else array[None]), remark
+    check_held(x.name, array.size)
+    return array, ""

@@ -25,7 +25,7 @@ _FIELDS = {  # the option of a function -> the field of a problem's string; padd
     "stride": "s", "padding": "p", "padding_mode": "", "dilation": "d", "groups": "g", "output_padding": "op",
     "output_size": "o",
 }  # fmt: skip
-_SPELLING = re.compile(rf"\b({'|'.join(_FIELDS)}|accuracy|layout|seconds)=('?)([\w.…]+)\2(?![\w(])")
+_SPELLING = re.compile(rf"\b({'|'.join(_FIELDS)}|accuracy|layout|seconds|view|tab)=('?)([\w.…-]+)\2(?![\w(])")
 _REPAIRS = [  # of a call in Python -> of a command line
     (re.compile(r"^key='(.*)'$"), r"FILE.npz:\1"),
     (re.compile(r"^without key$"), "without :NAME"),
@@ -60,7 +60,11 @@ def _invoke(arguments: list[str]) -> int:
         result = app(args=arguments, prog_name="twofold", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except TwofoldError as error:
-        takes_problem = next((word for word in arguments if not word.startswith("-")), "") in ("explain", "sizes")
+        takes_problem = next((word for word in arguments if not word.startswith("-")), "") in (
+            "explain",
+            "page",
+            "sizes",
+        )
         return _refuse(_sentence(error, takes_problem))
     except (OverflowError, MemoryError) as error:
         rule, _, repair = str(error).partition("\n  try ")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twofold.cli.console import print_json, print_table, size_text, whole
+from twofold.cli.console import print_json, print_table, say, size_text, whole
 from twofold.cli.options import problem_words
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def _solve(words: list[str], as_json: bool) -> None:
     else:
         print_table([(s.name, f"{s.coarse} -> {s.fine} -> {s.coarse}, {kind}") for s, kind in
                      zip(found[:_SHOWN], names, strict=False)])  # fmt: skip
+        if len(found) > _SHOWN:
+            say(f"... {len(found) - _SHOWN} more; --json lists all, and k s p d op choose among them")
 
 
 def _given(words: list[str]) -> dict[str, int]:

@@ -69,6 +69,8 @@ def _keras(problem: Problem) -> str:
     transposed = problem.op == "conv_transpose"
     if transposed and layer.groups > 1:
         return "# Keras has no groups in transposed layers: one layer per group, and Concatenate"
+    if transposed and problem.padding_mode != "zeros":
+        return f"# Keras has no transposed layer of padding_mode {problem.padding_mode!r}"
     if problem.padding_mode != "zeros":
         return f"# pad with numpy.pad or keras.ops.pad first: Keras has no padding_mode {problem.padding_mode!r}"
     name = f"keras.layers.Conv{rank}D{'Transpose' if transposed else ''}"
@@ -77,6 +79,7 @@ def _keras(problem: Problem) -> str:
     options += _named("dilation_rate", [axis.dilation for axis in layer.axes], 1)
     options += [f"groups={layer.groups}"] if layer.groups > 1 else []
     lines = ["# channels last; the kernel is (*kernel_size, in, out), for a transposed layer (*kernel_size, out, in)"]
+    lines += ["# turn the weight by 180 degrees first: Keras does not flip"] if problem.flip else []
     if any(axis.stride > 1 for axis in layer.axes) and any(axis.dilation > 1 for axis in layer.axes):
         lines.append("# Keras refuses strides and dilation_rate together on most backends")
     if transposed:
@@ -96,9 +99,11 @@ def _keras(problem: Problem) -> str:
 
 def _jax(problem: Problem) -> str:
     layer, rank = problem.geometry, problem.rank
+    transposed = problem.op == "conv_transpose"
+    if transposed and problem.padding_mode != "zeros":
+        return f"# lax has no transposed convolution of padding_mode {problem.padding_mode!r}"
     if problem.padding_mode != "zeros":
         return f"# pad with jax.numpy.pad first: lax has no padding_mode {problem.padding_mode!r}"
-    transposed = problem.op == "conv_transpose"
     pads = edges(problem) if transposed else tuple((axis.pad_before, axis.pad_after) for axis in layer.axes)
     strides = tuple(axis.stride for axis in layer.axes)
     options = [f"window_strides={(1,) * rank if transposed else strides}", f"padding={list(pads)}"]
@@ -120,9 +125,13 @@ def _jax(problem: Problem) -> str:
 
 def _onnx(problem: Problem) -> str:
     layer = problem.geometry
-    if problem.padding_mode != "zeros":
-        return f'# a node Pad with mode="{problem.padding_mode}" comes first: Conv pads with zeros only'
     transposed = problem.op == "conv_transpose"
+    if transposed and problem.padding_mode != "zeros":
+        return f"# ONNX has no ConvTranspose of padding_mode {problem.padding_mode!r}"
+    if problem.padding_mode != "zeros":
+        # ONNX has other names for two of the modes.
+        mode = {"replicate": "edge", "circular": "wrap"}.get(problem.padding_mode, problem.padding_mode)
+        return f'# a node Pad with mode="{mode}" comes first: Conv pads with zeros only'
     pads = [axis.pad_before for axis in layer.axes] + [axis.pad_after for axis in layer.axes]
     options = [f"kernel_shape={list(layer.kernel_size)}", f"strides={[axis.stride for axis in layer.axes]}"]
     options += [f"pads={pads}", f"dilations={[axis.dilation for axis in layer.axes]}", f"group={layer.groups}"]

@@ -102,8 +102,12 @@ def table(name: str, caption: str, array: Any, flags: Array | None = None) -> Ta
     return Table(name, caption, rows, None if set("".join(letters)) <= {"."} else letters)
 
 
-def planes(name: str, caption: str, array: Array, flags: Array | None = None) -> tuple[list[Table], list[str]]:
+def planes(
+    name: str, caption: str, array: Array, flags: Array | None = None, *, weight: bool = False
+) -> tuple[list[Table], list[str]]:
     """Cut an array (batch, channels, *size) into tables of its last two axes, and say what is left out.
+
+    weight   the first axes are those of a weight, and not batch and channels
 
     >>> [entry.name for entry in planes("y", "output", np.zeros((1, 2, 3)))[0]]
     ['y-0', 'y-1']
@@ -118,13 +122,16 @@ def planes(name: str, caption: str, array: Array, flags: Array | None = None) ->
     for index, place in enumerate(islice(np.ndindex(*lead), PLANES)):
         full = f"{name}-{index}" if math.prod(lead) > 1 else name
         marks = None if flags is None else flags[place]
-        found.append(table(full, _caption(caption, place, lead), array[place], marks))
+        found.append(table(full, _caption(caption, place, lead, weight), array[place], marks))
     more = math.prod(lead) - len(found)
     return found, [say("why.planes", more, name=caption, more=more)] if more else []
 
 
-def _caption(caption: str, place: Sequence[int], lead: Sequence[int]) -> str:
+def _caption(caption: str, place: Sequence[int], lead: Sequence[int], weight: bool) -> str:
     batch, channel, *depth = place
-    caption += f" channel {channel}" if lead[1] > 1 else ""
-    caption += f" of batch {batch}" if lead[0] > 1 else ""
+    if weight:
+        caption += f" {batch},{channel}" if lead[0] * lead[1] > 1 else ""
+    else:
+        caption += f" channel {channel}" if lead[1] > 1 else ""
+        caption += f" of batch {batch}" if lead[0] > 1 else ""
     return caption + (f" depth {','.join(map(str, depth))}" if depth else "")

@@ -45,6 +45,7 @@ from twofold.explain.sheets import (
     weight_sheet,
 )  # fmt: skip
 from twofold.explain.text import canvas_text, few_numbers, fold_text
+from twofold.explain.texts import say
 from twofold.geometry import Problem
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def frame_count(trace: Trace) -> int:
 def overview(trace: Trace) -> Scene:
     """Draw the whole: all parts of a transposed convolution and their sum if they are few, else the last step."""
     if len(trace.steps) == 0:
-        return _framed(trace, "nothing to show", [text_box("the output is empty: there is no step")], "")
+        return _framed(trace, say("figure.nothing"), [text_box(say("figure.no-step"))], "")
     problem = trace.problem
     single = problem.batch == problem.in_channels == problem.out_channels == 1
     if problem.op == "conv_transpose" and trace.tab == "paint" and single and problem.rank <= 2:
@@ -117,11 +118,11 @@ def _scene(trace: Trace, step: Step, body: Box) -> Scene:
 def _framed(trace: Trace, subtitle: str, boxes: Sequence[Box], description: str) -> Scene:
     notes = [*(canvas_text(trace) if trace.tab == "paint" else []), *fold_text(trace)]
     if trace.problem.flip:
-        notes.append("flip: the weight is turned by 180 degrees before it is used")
+        notes.append(say("why.flip"))
     if trace.bias is not None:
         notes.append("bias " + ", ".join(few_numbers(trace.bias)))
     if trace.withheld:
-        notes.append(f"the output is not shown as a whole: {trace.withheld}")
+        notes.append(say("why.withheld", reason=trace.withheld))
     if len(trace.steps) > FRAMES:
         subtitle = subtitle.replace("/", " of ")
     head = stacked([text_box(str(trace.problem), 15, bold=True), text_box(subtitle, 14, fill=MUTED)], 4)
@@ -135,8 +136,11 @@ def _framed(trace: Trace, subtitle: str, boxes: Sequence[Box], description: str)
 # -- dot products ------------------------------------------------------------------------------------------------------
 
 
-def dot_box(trace: Trace, step: Step) -> Box:
-    """Draw a dot product: the input channels and their kernels, and the output as far as it is known."""
+def dot_box(trace: Trace, step: Step, names: tuple[str, str] = ("input", "output")) -> Box:
+    """Draw a dot product: the input channels and their kernels, and the output as far as it is known.
+
+    names   what the input and the output are called
+    """
     problem, focus = trace.problem, step.focus.cells[0]
     cell, rows = cell_size(trace), []
     axis = 1 if problem.op == "conv" else 0  # of the weight: its input channels
@@ -148,13 +152,13 @@ def dot_box(trace: Trace, step: Step) -> Box:
             place = (channel, focus[1] % problem.weight_shape[1])
         reads = _read_places(trace, step, channel)
         kernel = {tap[2:] for tap in step.reads[1].cells if tap[:2] == place}
-        source = input_sheet(trace, focus[0], channel, reads)
+        source = input_sheet(trace, focus[0], channel, reads, names[0])
         weight = sheet_box(weight_sheet(trace, place, kernel), cell)
         rows.append([sheet_box(source, cell), _under(problem, source, min(reads, default=()), weight, cell)])
     more = stop - first - len(rows)
-    note = [text_box(f"and {more} more input channels", 12, fill=MUTED)] if more > 0 else []
+    note = [text_box(say("figure.more-inputs", more, more=more), 12, fill=MUTED)] if more > 0 else []
     channels = range(problem.out_channels) if problem.out_channels <= _CHANNELS else (focus[1],)
-    outputs = [sheet_box(output_sheet(trace, step, channel), cell) for channel in channels]
+    outputs = [sheet_box(output_sheet(trace, step, channel, names[1]), cell) for channel in channels]
     if problem.rank == 2:
         return beside([stacked([*(beside(_aligned(rows, i)) for i in range(len(rows))), *note]), stacked(outputs)])
     if problem.rank > 2:
@@ -206,11 +210,12 @@ def _paint_box(trace: Trace, step: Step) -> Box:
         plane_at = (focus[0], group + within)
         kernel = {t.tap[2:] for t in step.terms if t.tap and t.tap[1] == within}
         weight = sheet_box(weight_sheet(trace, (focus[1], within), kernel), cell)
-        whats = ("paints",) if canvas.withheld else ("paints", "sum")
-        sheets = [canvas_sheet(trace, canvas, first, plane_at, painted, what, last) for what in whats]
+        whats = (False,) if canvas.withheld else (False, True)
+        sheets = [canvas_sheet(trace, canvas, first, plane_at, painted, last, sums=sums) for sums in whats]
         start = min(sheets[0].around, default=())
         rows.append([_under(problem, sheets[0], start, weight, cell), *(sheet_box(sheet, cell) for sheet in sheets)])
-    note = [text_box(f"and {width - len(rows)} more output channels", 12, fill=MUTED)] if width > len(rows) else []
+    more = width - len(rows)
+    note = [text_box(say("figure.more-outputs", more, more=more), 12, fill=MUTED)] if more > 0 else []
     if problem.rank == 2:
         return beside([source, stacked([*(beside(_aligned(rows, i)) for i in range(len(rows))), *note])])
     if problem.rank > 2:
@@ -228,7 +233,7 @@ def _sum_scene(trace: Trace) -> Scene:
     names = [f"{term(value)}*K" for value in trace.x.ravel().tolist()]
     parts = []
     for name, step in zip(names, canvas.steps, strict=True):
-        sheet = canvas_sheet(trace, canvas, first, (0, 0), step, "paints")
+        sheet = canvas_sheet(trace, canvas, first, (0, 0), step)
         parts.append(sheet_box(replace(sheet, caption=name, labels=False), cell))
     source = plain_sheet(f"input {sizes(problem.in_size)}", "input", trace.x.reshape(problem.in_size))
     weight = replace(weight_sheet(trace, (0, 0), whole), caption=f"weight K {sizes(problem.geometry.kernel_size)}")
@@ -241,7 +246,7 @@ def _sum_scene(trace: Trace) -> Scene:
     added = _added(problem, parts, result)
     body = stacked([beside([sheet_box(source, cell), sheet_box(weight, cell)]), added], 24)
     description = " + ".join(names) + f"{bias} = output"
-    return _framed(trace, "each input cell paints K times its value; the paintings are added", [body], description)
+    return _framed(trace, say("figure.sum"), [body], description)
 
 
 def _added(problem: Problem, parts: Sequence[Box], total: Box) -> Box:

@@ -32,10 +32,11 @@ from twofold.explain.scene import (
     ink_on,
 )
 
-__all__ = ["CAPTION_SIZE", "INDEX_SIZE", "Cell", "RoleName", "cell_box", "grid", "grid_size"]
+__all__ = ["CAPTION_SIZE", "INDEX_SIZE", "Cell", "Names", "RoleName", "cell_box", "grid", "grid_size"]
 
 RoleName = Literal["input", "weight", "output", "plain"]
 Cell = tuple[int, int]  # row, column
+Names = tuple[Sequence[str], Sequence[str]]  # of rows, of columns
 
 CAPTION_SIZE = 14.0
 INDEX_SIZE = 10.0
@@ -64,6 +65,7 @@ def grid(
     shades: Mapping[Cell, str] | None = None,
     labels: bool = True,
     first: Cell = (0, 0),
+    names: Names | None = None,
 ) -> list[Item]:
     """The items of a matrix whose whole block has its top left corner at (x, y).
 
@@ -75,6 +77,7 @@ def grid(
     faded     cells without a part in this step       shades  a fill of its own for a cell, as in a heat map
     labels    row and column indices (a single row is not numbered), counted from
     first     such as (-1, -1) where one row and one column of padding come before the array
+    names     of the rows and of the columns, instead of their indices
     raises    GeometryError if the rows are not equally long, or there is no cell
 
     >>> items = grid([["1", "2"], ["3", "4"]], x=0, y=0, role="input", caption="input", focus={(0, 0)})
@@ -82,10 +85,10 @@ def grid(
     ['input', '0', '1', '0', '1', '1', '2', '3', '4']
     """
     rows, columns = _shape(values)
-    left, top = _corner(rows, caption, labels, first)
+    left, top = _corner(rows, caption, labels, first, names)
     left, top = x + left, y + top
     items: list[Item] = [Text(left, y + 12, caption, CAPTION_SIZE, INK)] if caption else []
-    items += _indices(rows, columns, left, top, cell, first) if labels else []
+    items += _indices(rows, columns, left, top, cell, names or _numbered(rows, columns, first)) if labels else []
     common = _common_size(values, cell)
     # Quiet cells first and outlines last, so that no strong line is cut by the weak edge of its neighbour.
     layers: tuple[list[Item], list[Item], list[Item], list[Item]] = ([], [], [], [])
@@ -106,14 +109,21 @@ def grid(
 
 
 def grid_size(
-    rows: int, columns: int, *, cell: int = 44, caption: str = "", labels: bool = True, first: Cell = (0, 0)
+    rows: int,
+    columns: int,
+    *,
+    cell: int = 44,
+    caption: str = "",
+    labels: bool = True,
+    first: Cell = (0, 0),
+    names: Names | None = None,
 ) -> tuple[float, float]:
     """Width and height of the whole block, in px; options as in `grid`.
 
     >>> grid_size(2, 3, cell=40, labels=False), grid_size(2, 3, cell=40, caption="input")
     ((123.0, 83.0), (135.0, 119.0))
     """
-    left, top = _corner(rows, caption, labels, first)
+    left, top = _corner(rows, caption, labels, first, names)
     width = left + max(columns * cell + _EDGE, text_width(caption, CAPTION_SIZE))
     return float(math.ceil(width)), float(math.ceil(top + rows * cell + _EDGE))
 
@@ -148,22 +158,27 @@ def _shape(values: Sequence[Sequence[str]]) -> tuple[int, int]:
     return len(values), lengths.pop()
 
 
-def _corner(rows: int, caption: str, labels: bool, first: Cell) -> tuple[float, float]:
+def _corner(rows: int, caption: str, labels: bool, first: Cell, names: Names | None = None) -> tuple[float, float]:
     # Where the cells begin, from the corner of the block.
-    widest = max(len(str(first[0])), len(str(first[0] + rows - 1))) if labels and rows > 1 else 0
+    ends = names[0] if names else (str(first[0]), str(first[0] + rows - 1))
+    widest = max(map(len, ends)) if labels and rows > 1 else 0
     gutter = math.ceil(text_width("0" * widest, INDEX_SIZE)) + _INDEX_GAP if widest else 0
     return _EDGE + gutter, _EDGE + (_CAPTION_ROW if caption else 0) + (_INDEX_ROW if labels else 0)
 
 
-def _indices(rows: int, columns: int, left: float, top: float, cell: int, first: Cell) -> list[Item]:
+def _numbered(rows: int, columns: int, first: Cell) -> Names:
+    return [str(first[0] + r) for r in range(rows)], [str(first[1] + c) for c in range(columns)]
+
+
+def _indices(rows: int, columns: int, left: float, top: float, cell: int, names: Names) -> list[Item]:
     middle = cell / 2
     above = [
-        Text(left + c * cell + middle, top - _INDEX_GAP, str(first[1] + c), INDEX_SIZE, MUTED, "middle")
+        Text(left + c * cell + middle, top - _INDEX_GAP, names[1][c], INDEX_SIZE, MUTED, "middle")
         for c in range(columns)
     ]
     drop = middle + CAP_HEIGHT * INDEX_SIZE / 2
     beside = [
-        Text(left - _INDEX_GAP, top + r * cell + drop, str(first[0] + r), INDEX_SIZE, MUTED, "end") for r in range(rows)
+        Text(left - _INDEX_GAP, top + r * cell + drop, names[0][r], INDEX_SIZE, MUTED, "end") for r in range(rows)
     ]
     return [*above, *(beside if rows > 1 else [])]
 

@@ -14,12 +14,13 @@ from twofold.geometry import Problem
 from twofold.geometry.axis import shown
 
 __all__ = [
-    "CELLS", "GIVEN", "MULTIPLICATIONS", "NUMBERS", "TERMS", "WRITTEN", "check_given", "check_invented", "check_sum",
-    "check_terms", "check_written", "counted",
+    "CELLS", "GIVEN", "HELD", "MULTIPLICATIONS", "NUMBERS", "TERMS", "WRITTEN", "check_given", "check_held",
+    "check_invented", "check_sum", "check_terms", "check_written", "counted",
 ]  # fmt: skip
 
 CELLS = 10_000_000  # of an array whose numbers are made up, and of an output
 GIVEN = 1 << 28  # cells of an array that the user has: it is copied once
+HELD = 1 << 18  # numbers of an array in a page
 MULTIPLICATIONS = 100_000_000  # before y; a fraction of that where the numbers are Python's own integers
 TERMS = 100_000  # products of one step
 WRITTEN = 300_000  # products of a whole text or of the frames of an animation; a step counts as `_STEP` more
@@ -32,6 +33,18 @@ def check_given(name: str, cells: int) -> None:
     """Refuse an array that is too large to be copied."""
     if cells > GIVEN:
         raise GeometryError(f"{name} has {cells} cells, and at most {GIVEN} are explained", repair=f"a part of {name}")
+
+
+def check_held(name: str, cells: int) -> None:
+    """Refuse to write an array into a page, number by number, if it is large.
+
+    >>> check_held("x", 10**6)
+    Traceback (most recent call last):
+    twofold.errors.GeometryError: x holds 1000000 numbers, and a page holds at most 262144
+      try a part of it
+    """
+    if cells > HELD:
+        raise GeometryError(f"{name} holds {cells} numbers, and a page holds at most {HELD}", repair="a part of it")
 
 
 def check_invented(name: str, shape: tuple[int, ...]) -> None:

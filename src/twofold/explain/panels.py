@@ -13,6 +13,7 @@ from itertools import product
 from twofold.explain.glyphs import text_width
 from twofold.explain.grid import RoleName, cell_box, grid, grid_size
 from twofold.explain.scene import INK, MUTED, Item, Line, Rect, Text
+from twofold.explain.texts import say
 
 __all__ = [
     "Box",
@@ -143,14 +144,14 @@ def shifted(box: Box, distance: float) -> Box:
 
 def formula_box(label: str, lines: Sequence[str], width: float) -> Box:
     """Set formulas after a label, or below it where they are long; broken before an equals sign, then before a term."""
-    indent, down = text_width(label + "  ", _SIZE), 0.0
-    if any(text_width(line, _SIZE) > width - indent for line in lines):
+    indent, down = text_width(label + "  ", _SIZE) if label else 0.0, 0.0
+    if label and any(text_width(line, _SIZE) > width - indent for line in lines):
         indent, down = 0.0, _LINE
     room = max(int((width - indent) / text_width("0", _SIZE)), 24)
     broken = [part for line in lines for part in _broken(line, room)]
 
     def draw(x: float, y: float) -> list[Item]:
-        items: list[Item] = [Text(x, y + _SIZE, label, _SIZE, INK, "start", "bold")]
+        items: list[Item] = [Text(x, y + _SIZE, label, _SIZE, INK, "start", "bold")] if label else []
         return items + [Text(x + indent, y + down + _SIZE + i * _LINE, line, _SIZE) for i, line in enumerate(broken)]
 
     widest = max((text_width(line, _SIZE) for line in broken), default=0)
@@ -201,7 +202,7 @@ def sheet_box(sheet: Sheet, cell: int) -> Box:
     """Draw a sheet as one grid, or as a row of slices if it has more than two axes."""
     windows = windows_of(sheet)
     if not all(windows):
-        return stacked([text_box(sheet.caption), text_box("empty", _NOTE, fill=MUTED)], 4)
+        return stacked([text_box(sheet.caption), text_box(say("figure.empty"), _NOTE, fill=MUTED)], 4)
     *deep, across = windows
     down = deep.pop() if deep else range(1)
     boxes = []
@@ -311,8 +312,8 @@ def _window(first: int, stop: int, around: Sequence[int], most: int) -> range:
 def _note(sheet: Sheet, windows: Sequence[range]) -> str:
     names = ("slices", "rows", "columns")[-len(windows) :] if len(windows) <= 3 else ("axis",) * len(windows)
     parts = [
-        f"{name} {window.start} to {window.stop - 1}"
+        say("figure.part", name=say(f"figure.{name}"), first=window.start, last=window.stop - 1)
         for name, window, first, stop in zip(names, windows, sheet.first, sheet.stop, strict=True)
         if len(window) < stop - first
     ]
-    return "only " + ", ".join(parts) if parts else ""
+    return say("figure.only", parts=", ".join(parts)) if parts else ""

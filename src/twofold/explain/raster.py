@@ -90,8 +90,11 @@ def blank(scene: Scene, scale: float) -> Pixels:
     return np.full((height, width, 3), rgb(PAPER), dtype=np.uint8)
 
 
-def paint(canvas: Pixels, items: Iterable[Item], scale: float, area: Area) -> None:
-    """Paint items, as far as they lie in `area`; each pixel gets what it would get if all were painted."""
+def paint(canvas: Pixels, items: Iterable[Item], scale: float, area: Area, *, snap: bool = False) -> None:
+    """Paint items, as far as they lie in `area`; each pixel gets what it would get if all were painted.
+
+    snap   letters stand on whole pixels instead of quarters
+    """
     for item in items:
         if isinstance(item, Rect):
             _paint_rect(canvas, item, scale, area)
@@ -100,7 +103,7 @@ def paint(canvas: Pixels, items: Iterable[Item], scale: float, area: Area) -> No
         elif isinstance(item, Pixmap):
             _paint_pixmap(canvas, item, scale, area)
         else:
-            _paint_text(canvas, item, scale, area)
+            _paint_text(canvas, item, scale, area, 1 if snap else _PHASES)
 
 
 def reach(item: Item, scale: float) -> Area:
@@ -157,11 +160,11 @@ def _paint_rect(canvas: Pixels, rect: Rect, scale: float, area: Area) -> None:
         _paint_box(canvas, box, radius, rect.stroke_width * scale / 2, rect.stroke, area)
 
 
-def _paint_text(canvas: Pixels, text: Text, scale: float, area: Area) -> None:
+def _paint_text(canvas: Pixels, text: Text, scale: float, area: Area, phases: int) -> None:
     size, width = text.size * scale, pen(text.size, text.weight) * scale
-    top = round(text.y * scale * _PHASES) / _PHASES
+    top = round(text.y * scale * phases) / phases
     for char, x in glyph_places(text):
-        left = round(x * scale * _PHASES) / _PHASES
+        left = round(x * scale * phases) / phases
         column, row = math.floor(left), math.floor(top)
         stamp = _letter(char, size, width, left - column, top - row)
         if isinstance(stamp, tuple):

@@ -16,6 +16,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from twofold.errors import FileError, GeometryError
+from twofold.explain.steps import check_step
 
 if TYPE_CHECKING:
     from twofold.explain.scene import Scene
@@ -28,6 +29,8 @@ _STILL = (".png", ".svg")
 _MOVING = (".apng", ".gif")
 # Long animations are drawn smaller, so that they stay small as files: the scale, and the px of all frames up to which.
 _SCALES = ((1.5, 3.5e6), (1, 6e6), (0.8, 10e6), (0.7, math.inf))
+_BYTES = 120_000  # of an animation; one that would be larger is drawn smaller still, but not below _LEAST
+_LEAST = 0.44  # numbers in cells are then 8 px high
 
 
 def save(
@@ -66,7 +69,10 @@ def save(
         )
     if steps is not None and suffix not in _MOVING:
         raise GeometryError(f"steps chooses the frames of an animation, not of a {suffix} file", repair="step=0")
-    _check_steps(trace, [step] if step is not None else steps or ())
+    if steps is not None and not len(steps):
+        raise GeometryError("steps names no step at all", repair="steps=[0], or without steps")
+    for chosen in [step] if step is not None else steps or ():
+        check_step(len(trace.steps), chosen)
     from twofold.files import write_bytes, write_text
 
     content = _content(trace, suffix, step, steps, seconds)
@@ -85,6 +91,8 @@ def _report(trace: Trace, suffix: str, step: int | None, steps: Sequence[int] | 
         return "the page"
     if suffix in _STILL:
         return "the overview" if step is None else f"step {range(len(trace.steps))[step]} of {len(trace.steps)}"
+    if trace.derived and (suffix == ".json" or not len(trace.steps)):
+        return "1 frame" if suffix in _MOVING else "the view"
     held = {".txt": len(trace.steps), ".json": min(len(trace.steps), STEPS)}.get(suffix, frame_count(trace))
     name = "steps" if suffix not in _MOVING else "frames"
     if steps:
@@ -109,17 +117,27 @@ def _content(trace: Trace, suffix: str, step: int | None, steps: Sequence[int] |
         from twofold.explain.svg import to_svg
 
         return to_svg(trace.scene(step))
-    from twofold.explain.animation import to_apng, to_gif
-    from twofold.explain.raster import to_png
-
     if suffix == ".png":
+        from twofold.explain.raster import to_png
+
         return to_png(trace.scene(step))
-    scenes = _frames(trace, steps)
+    return _animated(_frames(trace, steps), suffix, seconds)
+
+
+def _animated(scenes: Sequence[Scene], suffix: str, seconds: float) -> bytes:
+    from twofold.explain.animation import to_apng, to_gif
+
+    encode = to_gif if suffix == ".gif" else to_apng
     area = sum(scene.width * scene.height for scene in scenes)
     scale = next(scale for scale, most in _SCALES if area <= most)
-    if suffix == ".gif":
-        return to_gif(scenes, seconds=seconds, scale=min(scale, 1))
-    return to_apng(scenes, seconds=seconds, scale=scale, small=True)
+    scale = min(scale, 1) if suffix == ".gif" else scale
+    while True:
+        content = encode(scenes, seconds=seconds, scale=scale, small=True)
+        # Files grow a little less than their pictures do; what stays too large even at the least is left as it is.
+        wanted = scale * (_BYTES / len(content)) ** 0.9
+        if len(content) <= _BYTES or scale == _LEAST or wanted < 0.8 * _LEAST:
+            return content
+        scale = max(_LEAST, min(round(wanted, 2), scale - 0.05))
 
 
 def _frames(trace: Trace, steps: Sequence[int] | None) -> Sequence[Scene]:
@@ -129,11 +147,3 @@ def _frames(trace: Trace, steps: Sequence[int] | None) -> Sequence[Scene]:
     if trace.derived:
         return drawing.frames(trace, trace.seen, trace.tab or None, steps)
     return frames(trace, steps)
-
-
-def _check_steps(trace: Trace, steps: Sequence[int]) -> None:
-    for step in steps:
-        if not -len(trace.steps) <= step < len(trace.steps):
-            raise GeometryError(
-                f"there is no step {step}: the trace has {len(trace.steps)}", repair=f"0 to {len(trace.steps) - 1}"
-            )

@@ -23,14 +23,16 @@ __all__ = ["Screen"]
 class Screen:
     """One picture that shows a scene after another, all of one size.
 
+    snap   letters stand on whole pixels, see `raster.paint`
+
     >>> screen = Screen(Scene(8, 8, "t", "d"), 1)
     >>> fresh, changed = screen.show(Scene(8, 8, "t", "d"))
     >>> int(changed.sum())
     64
     """
 
-    def __init__(self, scene: Scene, scale: float) -> None:
-        self.pixels = blank(scene, scale)
+    def __init__(self, scene: Scene, scale: float, *, snap: bool = False) -> None:
+        self.pixels, self._snap = blank(scene, scale), snap
         self._size, self._scale = (scene.width, scene.height), scale
         self._items: tuple[Item, ...] | None = None
         self._areas: dict[Item, Area] = {}
@@ -58,7 +60,8 @@ class Screen:
             old = part.copy()
             part[...] = rgb(PAPER)
             here = (edges[0] < right) & (edges[2] > left) & (edges[1] < bottom) & (edges[3] > top)
-            paint(self.pixels, compress(items, here.tolist()), self._scale, (left, top, right, bottom))
+            area = left, top, right, bottom
+            paint(self.pixels, compress(items, here.tolist()), self._scale, area, snap=self._snap)
             if not first:
                 changed[top:bottom, left:right] = (old != part).any(axis=2)
         return changed

@@ -11,6 +11,7 @@ import numpy as np
 from twofold.explain.grid import RoleName
 from twofold.explain.numbers import Number, number
 from twofold.explain.panels import Place, Sheet, State, most_cells
+from twofold.explain.texts import say
 from twofold.reference import copied
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def input_sheet(trace: Trace, batch: int, channel: int, reads: Sequence[Place]) -> Sheet:
+def input_sheet(trace: Trace, batch: int, channel: int, reads: Sequence[Place], name: str = "input") -> Sheet:
     """The padded input of a convolution, or the input of a transposed one; `reads` are the cells of this step."""
     problem = trace.problem
     plane = trace.x.reshape(trace.in_shape)[batch, channel]
@@ -44,7 +45,7 @@ def input_sheet(trace: Trace, batch: int, channel: int, reads: Sequence[Place]) 
 
     first = tuple(cells.start for cells in padded)
     stop = tuple(max(n, cells.stop) for n, cells in zip(size, padded, strict=True))
-    return Sheet(caption(trace, "input", (batch, channel)), "input", first, stop, cell, tuple(reads))
+    return Sheet(caption(trace, "input", (batch, channel), name), "input", first, stop, cell, tuple(reads))
 
 
 def weight_sheet(trace: Trace, place: tuple[int, int], hit: set[Place]) -> Sheet:
@@ -61,7 +62,7 @@ def weight_sheet(trace: Trace, place: tuple[int, int], hit: set[Place]) -> Sheet
     return Sheet(caption, "weight", (0,) * len(size), size, cell, tuple(hit))
 
 
-def output_sheet(trace: Trace, step: Step, channel: int) -> Sheet:
+def output_sheet(trace: Trace, step: Step, channel: int, name: str = "output") -> Sheet:
     """One channel of the output, as far as it is known after a step; the focus is outlined if it lies here.
 
     Of an output that is withheld only the cell of this step is known.
@@ -79,11 +80,11 @@ def output_sheet(trace: Trace, step: Step, channel: int) -> Sheet:
         return State(number(value), focus=index == step.index)
 
     around = (tuple(here),)
-    return Sheet(caption(trace, "output", (batch, channel)), "output", (0,) * len(size), size, cell, around)
+    return Sheet(caption(trace, "output", (batch, channel), name), "output", (0,) * len(size), size, cell, around)
 
 
 def canvas_sheet(
-    trace: Trace, canvas: Trace, first: Place, plane: Place, step: Step, name: str, last: bool = False
+    trace: Trace, canvas: Trace, first: Place, plane: Place, step: Step, last: bool = False, *, sums: bool = False
 ) -> Sheet:
     """What one step paints, or the sum so far; in the coordinates of the output, so the crop begins below 0."""
     size, full = trace.problem.out_size, canvas.problem.out_size
@@ -93,7 +94,6 @@ def canvas_sheet(
     for t in step.terms:
         if t.out and t.out[:2] == plane:  # what padding folds back lands on a cell more than once
             paints[t.out[2:]] = paints.get(t.out[2:], 0) + t.product
-    sums = name == "sum"
     total, seen = canvas.so_far(step.index) if sums else (np.zeros(0), np.zeros(0))
 
     def cell(place: Place) -> State:
@@ -110,6 +110,7 @@ def canvas_sheet(
 
     around = tuple(tuple(p + start for p, start in zip(spot, first, strict=True)) for spot in sorted(paints))
     frame = ((0,) * len(size), size) if (first, stop) != ((0,) * len(size), size) else None
+    name = say("text.sum" if sums else "text.paints")
     title = f"{name} {sizes(size)}" if trace.problem.out_channels == 1 else f"{name} channel {plane[1]}"
     title += _batch(trace, plane[0])
     return Sheet(title, "output" if sums else "plain", first, stop, cell, around, frame)
@@ -154,11 +155,11 @@ def sizes(size: Sequence[int]) -> str:
     return "x".join(str(n) for n in size)
 
 
-def caption(trace: Trace, name: str, plane: Sequence[int]) -> str:
+def caption(trace: Trace, array: str, plane: Sequence[int], name: str = "") -> str:
     """Name a plane of the input or the output: by its channel if there are several, else by its size; and its batch."""
-    problem = trace.problem
+    problem, name = trace.problem, name or array
     size, channels = (
-        (problem.in_size, problem.in_channels) if name == "input" else (problem.out_size, problem.out_channels)
+        (problem.in_size, problem.in_channels) if array == "input" else (problem.out_size, problem.out_channels)
     )
     return (f"{name} channel {plane[1]}" if channels > 1 else f"{name} {sizes(size)}") + _batch(trace, plane[0])
 

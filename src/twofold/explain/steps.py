@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar, overload
 
+from twofold.errors import GeometryError
 from twofold.explain.arithmetic import Array
 from twofold.explain.numbers import Number, Term, channel_text, dot_text, scatter_text
 
-__all__ = ["Canvas", "Cells", "Lazy", "Step", "Term"]
+__all__ = ["Canvas", "Cells", "Lazy", "Step", "Term", "check_step"]
 
 Item = TypeVar("Item")
 
@@ -46,6 +47,25 @@ class Lazy(Sequence[Item], Generic[Item]):
 
     def __repr__(self) -> str:
         return f"<{len(self)} items, made when asked for>"
+
+
+def check_step(number: int, step: int, what: str = "view") -> int:
+    """Return which of so many steps is meant, counted from 0; a negative one counts from the end.
+
+    >>> check_step(4, -1)
+    3
+    >>> check_step(0, 2)
+    Traceback (most recent call last):
+    twofold.errors.GeometryError: there is no step 2: this view has none
+      try without a step
+    """
+    if not hasattr(step, "__index__"):
+        raise GeometryError(f"a step is a whole number, not {step!r}", repair="0")
+    if not number:
+        raise GeometryError(f"there is no step {step}: this {what} has none", repair="without a step")
+    if not -number <= step < number:
+        raise GeometryError(f"there is no step {step}: this {what} has {number}", repair=f"0 to {number - 1}")
+    return range(number)[step]
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,9 +82,9 @@ def trace_text(trace: Trace, *, full: bool = False, ascii: bool = False) -> str:
     scatter = problem.op == "conv_transpose" and trace.tab == "paint"
     parts += list((_paints if scatter else _dots)(trace, full, "." if ascii else "·"))
     if trace.bias is not None and scatter:
-        parts.append(["the bias is added to every cell of its channel"])
+        parts.append([say("why.bias")])
     if trace.withheld:
-        parts.append([f"the output is not shown as a whole: {trace.withheld}"])
+        parts.append([say("why.withheld", reason=trace.withheld)])
     else:
         parts.append(beside(blocks(trace.y.reshape(problem.result_shape), "output", full=full)))
     return "\n\n".join("\n".join(part) for part in parts if part)
@@ -209,7 +209,7 @@ def _step(trace: Trace, index: int) -> Step | str:
     try:
         return trace.steps[index]
     except GeometryError as refusal:
-        return f"no step is shown here: {refusal.rule}"
+        return say("text.no-step", reason=refusal.rule)
 
 
 def _painted(trace: Trace, step: Step, full: bool, dot: str) -> list[Block]:
@@ -222,7 +222,8 @@ def _painted(trace: Trace, step: Step, full: bool, dot: str) -> list[Block]:
     touched = np.zeros(shape, dtype=np.bool_)
     for out in step.writes.cells:
         touched[out] = True
-    pairs = ((step.painted, touched, "paints"), (step.running, trace.covered(step.index), "running sum"))
+    covered = trace.covered(step.index)
+    pairs = ((step.painted, touched, say("text.paints")), (step.running, covered, say("text.running")))
     near = step.writes.cells[0][2:] if step.writes.cells else None
     found = []
     for array, seen, name in pairs:
@@ -242,7 +243,7 @@ def _first(trace: Trace, limit: int, full: bool) -> int:
 
 
 def _more(rest: int) -> list[str]:
-    return [f"... {rest} more step{'s' if rest > 1 else ''}; full=True prints all"] if rest else []
+    return [say("text.more", rest, rest=rest)] if rest else []
 
 
 # -- arrays ------------------------------------------------------------------------------------------------------------

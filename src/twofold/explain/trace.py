@@ -23,7 +23,7 @@ from twofold.analysis.taps import taps as all_taps
 from twofold.errors import GeometryError, UnsupportedError
 from twofold.explain import words
 from twofold.explain.arithmetic import Array, accumulate, by_taps, exact, kind_of, widen
-from twofold.explain.limits import check_given, check_sum, check_terms
+from twofold.explain.limits import check_given, check_held, check_sum, check_terms
 from twofold.explain.numbers import Number, add, multiply
 from twofold.explain.painter import Painter
 from twofold.explain.steps import Canvas, Cells, Lazy, Step, Term
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Trace"]
 
 PAGE_NUMBERS = 100_000  # of input and weight, to stand in a notebook with their page
+_COUNTED = 1000  # numbers that merely count are left to the page beyond this
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,16 +253,20 @@ class Trace:
     def state(self, step: int | None = None) -> dict[str, Any]:
         """Return what the page's address holds: problem, numbers, view, tab and step; and layers, of a chain.
 
+        A large array that merely counts 1, 2, 3, … is left out: the page counts itself. What it does not have to hold
+        it need not read, and what it cannot hold is a GeometryError.
+
         >>> from twofold import explain
         >>> explain.conv1d([1, 2], [3]).view("matrix").state()["view"]
         'matrix'
         """
         bias = None if self.bias is None else self.bias.tolist()
-        found: dict[str, Any] = {
-            "problem": str(self.problem), "x": self.x.reshape(self.in_shape).tolist(),
-            "weight": self.weight.reshape(self.problem.weight_shape).tolist(), "bias": bias,
-            "view": self.seen or ("filter" if self.problem.op == "conv" else "transposed"),
-        }  # fmt: skip
+        found: dict[str, Any] = {"problem": str(self.problem)}
+        for name, array, shape in (("x", self.x, self.in_shape), ("weight", self.weight, self.problem.weight_shape)):
+            if array.size <= _COUNTED or not _counts(array):
+                check_held(name, array.size)
+                found[name] = array.reshape(shape).tolist()
+        found |= {"bias": bias, "view": self.seen or ("filter" if self.problem.op == "conv" else "transposed")}
         more = {"tab": self.tab if self.seen else "", "step": step, "layers": self.chain and str(self.chain)}
         return found | {name: value for name, value in more.items() if value not in (None, "")}
 
@@ -296,7 +301,8 @@ class Trace:
         return self.text(ascii=True)
 
     def __repr__(self) -> str:
-        return f"<Trace {self.problem}: {len(self.steps)} steps>"
+        view = ", " + " ".join(filter(None, (self.seen, self.tab))) if self.seen else ""
+        return f"<Trace {self.problem}{view}: {len(self.steps)} steps>"
 
     def _repr_svg_(self) -> str | None:
         from twofold.explain.svg import to_svg
@@ -438,6 +444,10 @@ class Trace:
     def _only_transposed(self, what: str) -> None:
         if self.problem.op == "conv":
             raise UnsupportedError(f"{what} belongs to conv_transpose, not to conv", repair="explain.conv_transpose2d")
+
+
+def _counts(array: Array) -> bool:
+    return bool(array.dtype.kind in "if" and (array.ravel() == np.arange(1, array.size + 1)).all())
 
 
 def _wanted(kind: str, include: Any, exclude: Any) -> bool:

@@ -74,6 +74,7 @@ function keras(p: Problem): string {
   if (rank > 3) return "# Keras has layers of 1 to 3 axes";
   const transposed = isTransposed(p);
   if (transposed && p.groups > 1) return "# Keras has no groups in transposed layers: one layer per group, and Concatenate";
+  if (transposed && p.mode !== "zeros") return `# Keras has no transposed layer of padding_mode '${p.mode}'`;
   if (p.mode !== "zeros") return `# pad with numpy.pad or keras.ops.pad first: Keras has no padding_mode '${p.mode}'`;
   const name = `keras.layers.Conv${rank}D${transposed ? "Transpose" : ""}`;
   const options = [
@@ -81,6 +82,7 @@ function keras(p: Problem): string {
     ...named("dilation_rate", dilations(p), 1), ...(p.groups > 1 ? [`groups=${p.groups}`] : []),
   ];
   const lines = ["# channels last; the kernel is (*kernel_size, in, out), for a transposed layer (*kernel_size, out, in)"];
+  if (p.flip) lines.push("# turn the weight by 180 degrees first: Keras does not flip");
   if (strides(p).some((s) => s > 1) && dilations(p).some((d) => d > 1)) {
     lines.push("# Keras refuses strides and dilation_rate together on most backends");
   }
@@ -100,8 +102,9 @@ function keras(p: Problem): string {
 
 function jax(p: Problem): string {
   const rank = p.axes.length;
-  if (p.mode !== "zeros") return `# pad with jax.numpy.pad first: lax has no padding_mode '${p.mode}'`;
   const transposed = isTransposed(p);
+  if (transposed && p.mode !== "zeros") return `# lax has no transposed convolution of padding_mode '${p.mode}'`;
+  if (p.mode !== "zeros") return `# pad with jax.numpy.pad first: lax has no padding_mode '${p.mode}'`;
   const pads = transposed ? edges(p) : p.axes.map((axis): [number, number] => [axis.before, axis.after]);
   const options = [
     `window_strides=${full(transposed ? new Array<number>(rank).fill(1) : strides(p))}`, `padding=${list(pads.map(full))}`,
@@ -122,8 +125,11 @@ function jax(p: Problem): string {
 }
 
 function onnx(p: Problem): string {
-  if (p.mode !== "zeros") return `# a node Pad with mode="${p.mode}" comes first: Conv pads with zeros only`;
   const transposed = isTransposed(p);
+  if (transposed && p.mode !== "zeros") return `# ONNX has no ConvTranspose of padding_mode '${p.mode}'`;
+  // ONNX has other names for two of the modes.
+  const modes: Record<string, string> = { replicate: "edge", circular: "wrap" };
+  if (p.mode !== "zeros") return `# a node Pad with mode="${modes[p.mode] ?? p.mode}" comes first: Conv pads with zeros only`;
   const pads = [...p.axes.map((axis) => axis.before), ...p.axes.map((axis) => axis.after)];
   const options = [
     `kernel_shape=${list(kernelSize(p))}`, `strides=${list(strides(p))}`, `pads=${list(pads)}`,

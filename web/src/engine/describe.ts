@@ -69,8 +69,10 @@ function table(name: string, caption: string, rows: number, columns: number, tex
   return { name, caption, rows: body, flags: flag && /[^.]/.test(letters.join("")) ? letters : null };
 }
 
-/** An array (batch, channels, *size) as tables of its last two axes, and what is left out. */
-function planes(name: string, caption: string, shape: readonly number[], text: Texts, flag?: Flags): [Table[], string[]] {
+/** An array (batch, channels, *size), or a weight, as tables of its last two axes, and what is left out. */
+function planes(
+  name: string, caption: string, shape: readonly number[], text: Texts, flag?: Flags, weight = false,
+): [Table[], string[]] {
   const lead = shape.slice(0, Math.max(2, shape.length - 2));
   const [rows, columns] = shape.length === 3 ? [1, shape[2]!] : [shape.at(-2)!, shape.at(-1)!];
   if (Math.max(rows, columns) > CELLS) return [[], [say("why.large", { name: caption, rows, columns, most: CELLS })]];
@@ -78,8 +80,9 @@ function planes(name: string, caption: string, shape: readonly number[], text: T
   const count = product(lead);
   const found = Array.from({ length: Math.min(count, PLANES) }, (_, index) => {
     const [batch, channel, ...depth] = unravel(index, lead);
-    const title = caption + (lead[1]! > 1 ? ` channel ${channel}` : "") + (lead[0]! > 1 ? ` of batch ${batch}` : "") +
-      (depth.length ? ` depth ${depth.join(",")}` : "");
+    const plane = weight ? (lead[0]! * lead[1]! > 1 ? ` ${batch},${channel}` : "")
+      : (lead[1]! > 1 ? ` channel ${channel}` : "") + (lead[0]! > 1 ? ` of batch ${batch}` : "");
+    const title = caption + plane + (depth.length ? ` depth ${depth.join(",")}` : "");
     return table(count > 1 ? `${name}-${index}` : name, title, rows, columns, text, flag, index * rows * columns);
   });
   const more = count - found.length;
@@ -129,8 +132,10 @@ function firstWords(trace: Trace, tab: string | null): string[] {
   const strides = trace.problem.axes.map((axis) => axis.stride - 1);
   const count = new Set(strides).size === 1 ? strides[0]! : null;
   const first = strides.some(Boolean) ? say("why.zero-insert", { count, zeros: perAxis(strides) }) : say("why.zero-insert.none");
-  return [first, ...edges(trace.problem).map(([before, after], i) =>
-    say("why.zero-insert.edges", { axis: nameOf(trace.problem, i), before, after }))];
+  let sides = edges(trace.problem);
+  let names = sides.map((_, i) => nameOf(trace.problem, i));
+  if (new Set(sides.map(String)).size === 1) [sides, names] = [sides.slice(0, 1), [names.join(" x ")]];
+  return [first, ...sides.map(([before, after], i) => say("why.zero-insert.edges", { axis: names[i]!, before, after }))];
 }
 
 function options(trace: Trace): string[] {
@@ -194,11 +199,11 @@ function zeroTables(trace: Trace, turned: Trace): [Table[], string[]] {
     if (!inside) return "p";
     return cell.every((at, i) => (at - spanOf(p, i, shape[i + 2]!)[0]) % p.axes[i]!.stride === 0) ? "." : "z";
   };
-  const [tables, why] = planes("stretched", "stretched input", shape, texts(turned.x), flag);
-  tables.push(...planes("turned", "weight, turned", turned.weightShape, texts(turned.weight))[0]);
+  const [tables, why] = planes("stretched", say("zero.stretched"), shape, texts(turned.x), flag);
+  tables.push(...planes("turned", say("zero.turned"), turned.weightShape, texts(turned.weight), undefined, true)[0]);
   if (turned.withheld) return [tables, why];
-  for (const [name, caption, found] of [["zero-insert", "output", turned], ["unturned", "output without the turn", wrong]] as const) {
-    tables.push(...planes(name, caption, turned.outShape, texts(found.y))[0]);
+  for (const [name, key, found] of [["zero-insert", "zero.output", turned], ["unturned", "zero.unturned", wrong]] as const) {
+    tables.push(...planes(name, say(key), turned.outShape, texts(found.y))[0]);
   }
   const equal = say(same(turned.y, trace.y) ? "why.zero-insert.equal" : "why.zero-insert.differs");
   return [tables, [...why, equal, say(same(wrong.y, trace.y) ? "why.zero-insert.same" : "why.zero-insert.unequal")]];
@@ -231,7 +236,7 @@ function canvasTables(trace: Trace): Table[] {
   const inner = (cell: readonly number[]): boolean => cell.slice(2).every((at, i) => at < canvas[i]!.size);
   const kept = (cell: readonly number[]): boolean => cell.slice(2).every((at, i) =>
     at >= canvas[i]!.before && at < canvas[i]!.before + outSize(p)[i]!);
-  return planes("canvas", "canvas before the crop", shape, (index) => {
+  return planes("canvas", say("page.canvas"), shape, (index) => {
     const cell = unravel(index, shape);
     return inner(cell) ? number(whole.y[ravel(cell, whole.outShape)]!) : "0";
   }, (index) => {
@@ -369,7 +374,7 @@ function phasesView(trace: Trace, step: number | null): Description {
     const phase = phaseName(p, part);
     if (!isHole(part)) {
       const [cells, shape] = subKernels(trace, part);
-      tables.push(...planes(`kernel-${index}`, say("phases.kernel", { phase }), shape, (i) => number(trace.weight[cells[i]!]!))[0]);
+      tables.push(...planes(`kernel-${index}`, say("phases.kernel", { phase }), shape, (i) => number(trace.weight[cells[i]!]!), undefined, true)[0]);
     }
     if (!values) return;
     const shape = [...whole.slice(0, 2), ...part.size];
@@ -575,7 +580,7 @@ function gradientView(trace: Trace, tab: string, step: number | null): Descripti
   else if (input) [tables, more] = planes("grad-input", say("gradient.caption.input"), other.outShape, texts(other.y));
   else {
     const values = Array.from({ length: trace.weight.length }, (_, i) => weightStep(trace, ones, i).result);
-    [tables, more] = planes("grad-weight", say("gradient.caption.weight"), trace.weightShape, texts(values));
+    [tables, more] = planes("grad-weight", say("gradient.caption.weight"), trace.weightShape, texts(values), undefined, true);
     if (trace.bias) {
       const cells = trace.problem.batch * product(outSize(trace.problem));
       more = [...more, say("gradient.bias", {

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from twofold.analysis.chain import Chain
 from twofold.errors import GeometryError
 from twofold.explain.description import Description
+from twofold.explain.steps import check_step
 from twofold.explain.views import derived, field, sizes, stepping
 
 if TYPE_CHECKING:
@@ -45,11 +46,12 @@ def named(op: str, view: str | None = None, tab: str | None = None) -> tuple[str
     own = "filter" if op == "conv" else "transposed"
     view = view or own
     if view not in VIEWS or view in ({"filter", "transposed"} - {own}):
-        raise GeometryError(f"{op} has no view {view[:40]!r}", repair=f"view={own!r}")
+        known = ", ".join(name for name in VIEWS if name not in {"filter", "transposed"} - {own})
+        raise GeometryError(f"{op} has no view {str(view)[:40]!r}, but {known}", repair=f"view={own!r}")
     tabs = TABS.get(view, ())
     if tab is not None and tab not in tabs:
         repair = f"tab={tabs[-1]!r}" if tabs else "no tab"
-        raise GeometryError(f"the view {view!r} has no tab {tab[:40]!r}", repair=repair)
+        raise GeometryError(f"the view {view!r} has no tab {str(tab)[:40]!r}", repair=repair)
     return view, tab or (tabs[0] if tabs else None)
 
 
@@ -72,10 +74,7 @@ def description(
         return field.describe(trace, tab or "receptive", step, chain)
     steps = player(trace, view, tab)
     if step is not None:
-        if not -len(steps) <= step < len(steps):
-            found = f"0 to {len(steps) - 1}" if len(steps) else "no step"
-            raise GeometryError(f"there is no step {step}: the view has {len(steps)}", repair=found)
-        step = range(len(steps))[step]
+        step = check_step(len(steps), step)
     if view in ("filter", "transposed"):
         return stepping.describe(trace, view, tab, step, steps)
     makers = {"matrix": derived.matrix_view, "phases": derived.phases_view, "gradient": derived.gradient_view}

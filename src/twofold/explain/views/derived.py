@@ -135,7 +135,9 @@ def phases_view(trace: Trace, tab: str | None, step: int | None, steps: Sequence
     for index, part in enumerate(found[:SHOWN_PHASES]):
         name = phase_name(trace, part)
         if all(part.taps):
-            tables += planes(f"kernel-{index}", say("phases.kernel", phase=name), _sub_kernels(trace, part))[0]
+            tables += planes(
+                f"kernel-{index}", say("phases.kernel", phase=name), _sub_kernels(trace, part), weight=True
+            )[0]
         if array is not None:
             caption = say("phases.output" if transposed else "phases.input", phase=name)
             strides = [axis.stride for axis in problem.geometry.axes]
@@ -343,7 +345,7 @@ def gradient_view(trace: Trace, tab: str | None, step: int | None, steps: Sequen
         why += more
     else:
         try:
-            tables, more = planes("grad-weight", say("gradient.caption.weight"), grad_weight(trace, ones))
+            tables, more = planes("grad-weight", say("gradient.caption.weight"), grad_weight(trace, ones), weight=True)
         except GeometryError as refusal:  # a weight cell that meets very many inputs
             tables, more = [], [say("why.withheld", reason=refusal.rule)]
         why += more

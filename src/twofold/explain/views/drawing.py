@@ -17,18 +17,19 @@ from twofold.analysis.chain import Chain, reaches, sees
 from twofold.analysis.phases import parts
 from twofold.analysis.taps import LIMIT, count
 from twofold.errors import GeometryError
-from twofold.explain.description import CELLS, Description, Table
+from twofold.explain.description import CELLS, Description, Table, axis_text
 from twofold.explain.figure import FRAMES, dot_box
 from twofold.explain.glyphs import text_width
-from twofold.explain.grid import Cell, RoleName, grid, grid_size
+from twofold.explain.grid import INDEX_SIZE, Cell, Names, RoleName, grid, grid_size
 from twofold.explain.legend import NAMES, with_legend
 from twofold.explain.numbers import number
 from twofold.explain.panels import Box, beside, formula_box, stacked, text_box
 from twofold.explain.relatives import adjoint, stretched
 from twofold.explain.scene import FOCUS, INK, MUTED, RULE, Item, Pixmap, Rect, Scene
 from twofold.explain.texts import say
-from twofold.explain.views import derived, description
-from twofold.explain.views.field import middle
+from twofold.explain.views import derived, description, player
+from twofold.explain.views.field import middle, set_text
+from twofold.explain.views.listing import focus_name
 
 if TYPE_CHECKING:
     from twofold.explain.arithmetic import Array
@@ -38,6 +39,7 @@ __all__ = ["COUNTS", "PHASES", "frames", "view_scene"]
 
 _MARGIN, _NARROW, _WIDE = 20, 560, 1200
 _NOTE, _SIZE = 12.0, 14.0
+_RED = "#f8c9c0"
 _BLUE, _ORANGE = np.array([0, 90, 160]), np.array([214, 110, 0])  # the ends of the scale of signed maps
 _PIXELS = 256  # px of a map, and its cells at most
 _TABLES = 24  # grids of one picture
@@ -85,19 +87,27 @@ def frames(
 
 
 def _framed(trace: Trace, found: Description, boxes: Sequence[Box], chain: Chain) -> Scene:
-    name = str(trace.problem) if len(chain.layers) == 1 else "; ".join(map(str, chain.layers))
+    stack = len(chain.layers) > 1 and found.view in ("field", "overlap")
+    name = "; ".join(map(str, chain.layers)) if stack else str(trace.problem)
     body = stacked([box for box in boxes if box.width], 18)
     width = min(max(body.width, _NARROW), _WIDE)
     step = "" if found.step is None or found.view == "field" else f", step {found.step + 1} of {found.steps}"
     head = [*_lines(name, width, 15, bold=True), text_box(found.title + step, 14, fill=MUTED)]
     parts_ = [stacked(head, 4), body]
     if found.formula:
-        parts_.append(formula_box("", found.formula.split("\n"), width))
+        parts_.append(formula_box(_label(trace, found), found.formula.split("\n"), width))
     notes = [line for text in found.why if text != found.formula for line in _lines(text, width, _NOTE)]
     whole = stacked([*parts_, stacked(notes, 3)], 18)
     size = math.ceil(max(whole.width, _NARROW) + 2 * _MARGIN), math.ceil(whole.height + 2 * _MARGIN)
     spoken = found.aria or found.formula or (found.why[0] if found.why else found.title)
     return Scene(*size, f"{found.title}: {name}", spoken, whole.draw(_MARGIN, _MARGIN))
+
+
+def _label(trace: Trace, found: Description) -> str:
+    if found.step is None or found.view in ("field", "phases"):
+        return ""
+    plane, place = focus_name(trace, found, player(trace, found.view, found.tab)[found.step])
+    return f"{plane} {place}:"
 
 
 def _lines(text: str, width: float, size: float, *, bold: bool = False) -> list[Box]:
@@ -131,15 +141,19 @@ def _board(
     cell: int | None = None,
     text: Callable[[str, str], str] | None = None,
     holes: bool = False,
+    names: Names | None = None,
 ) -> Box:
     # A table as a grid. `text` rewrites a cell's text by its flag; `holes` draws what nothing reaches as such.
+    # `names` stand instead of indices where they are no wider than a cell.
     flags = table.flags or tuple("." * len(row) for row in table.rows)
     at = [(r, c) for r, row in enumerate(flags) for c in range(len(row))]
     write = text or (lambda value, flag: "" if flag == "o" and holes else value)
     values = [[write(v, f) for v, f in zip(*pair, strict=True)] for pair in zip(table.rows, flags, strict=True)]
     size = cell or _cell_size(values)
     name = table.caption if caption is None else caption
-    labels = len(values) > 1 or len(values[0]) > 1
+    if names and max(text_width(text, INDEX_SIZE) for text in names[1]) > size - 2:
+        names = None
+    labels = len(values) > 1 or len(values[0]) > 1 or names is not None
     kinds = {letter: {(r, c) for r, c in at if flags[r][c] in letter} for letter in ("pzn", "xo")}
     seen = kinds["xo"] if not holes else {(r, c) for r, c in at if flags[r][c] == "x"}
     gone = kinds["xo"] - seen
@@ -147,10 +161,10 @@ def _board(
     def draw(x: float, y: float) -> list[Item]:
         return grid(
             values, x=x, y=y, cell=size, role=role, caption=name, focus=focus, marked=marked, padding=kinds["pzn"],
-            holes=gone, faded=set(at) if faded else seen, shades=shades, labels=labels,
+            holes=gone, faded=set(at) if faded else seen, shades=shades, labels=labels, names=names,
         )  # fmt: skip
 
-    return Box(*grid_size(len(values), len(values[0]), cell=size, caption=name, labels=labels), draw)
+    return Box(*grid_size(len(values), len(values[0]), cell=size, caption=name, labels=labels, names=names), draw)
 
 
 def _cell_size(values: Sequence[Sequence[str]]) -> int:
@@ -176,18 +190,24 @@ def _value(text: str) -> float:
 
 
 def _images(trace: Trace, found: Description) -> list[Box]:
-    # The picture, and what each kernel makes of it, on one scale with 0 in the middle; each kernel below its map.
+    # The picture, and what each kernel makes of it; each kernel below its map. The kernels of the bank share a scale
+    # with 0 in the middle, and the user's own has one of its own: whatever its numbers are, all maps can be seen.
     if trace.problem.rank != 2 or 0 in trace.in_shape or trace.x.dtype.kind == "c":
         return [_flow([_board(entry) for entry in found.tables[:_TABLES]])]
     picture = trace.x.reshape(trace.in_shape)[0, 0].astype(np.float64)
     maps = [derived.filtered(trace, entry.name.removeprefix("bank-")) for entry in found.tables]
-    high = max((float(np.abs(m[np.isfinite(m)]).max(initial=0)) for m in maps), default=0.0) or 1.0
+    mosts = [float(np.abs(m[np.isfinite(m)]).max(initial=0)) for m in maps]
+    own = [entry.name == "bank-own" for entry in found.tables]
+    high = max((most for most, mine in zip(mosts, own, strict=True) if not mine), default=0.0) or 1.0
+    highs = [(most if mine else high) or 1.0 for most, mine in zip(mosts, own, strict=True)]
     boxes = [stacked([text_box(say("image.input")), _map_box(_greys(picture))], 4)]
-    for entry, values in zip(found.tables, maps, strict=True):
+    for entry, values, most in zip(found.tables, maps, highs, strict=True):
         boxes.append(
-            stacked([text_box(entry.caption), _map_box(_diverging(values / high)), _board(entry, caption="")], 4)
+            stacked([text_box(entry.caption), _map_box(_diverging(values / most)), _board(entry, caption="")], 4)
         )
-    return [_flow(boxes), text_box(say("image.scale", low=number(-high), high=number(high)), _NOTE, fill=MUTED)]
+    notes = [say("image.scale", low=number(-high), high=number(high))]
+    notes += [say("image.scale.own", low=number(-most), high=number(most)) for most in highs[len(own) - sum(own) :]]
+    return [_flow(boxes), stacked([text_box(note, _NOTE, fill=MUTED) for note in notes], 3)]
 
 
 def _map_box(colours: Array) -> Box:
@@ -240,9 +260,17 @@ def _zeros(trace: Trace, found: Description) -> list[Box]:
     boxes = []
     for name in (*roles, "unturned"):
         tables = [entry for entry in found.tables if entry.name == name or entry.name.startswith(f"{name}-")]
-        shown = [entry for entry in tables if entry.name != "zero-insert" or name != "zero"][:4]
-        boxes.append(_flow([_board(entry, roles.get(name, "plain")) for entry in shown]))
+        boxes.append(_flow([_wrong(entry, found) if name == "unturned" else _board(entry, roles[name])
+                            for entry in tables[:4]]))  # fmt: skip
     return [_flow(boxes)]
+
+
+def _wrong(table: Table, found: Description) -> Box:
+    # What sliding the weight without the turn gives: red where it is not what it should be.
+    right = found[table.name.replace("unturned", "zero-insert")].rows
+    shades = {(r, c): _RED for r, row in enumerate(table.rows) for c, text in enumerate(row) if text != right[r][c]}
+    verdict = say("zero.unequal")
+    return _board(table, shades=shades, caption=f"{table.caption}: {verdict}" if shades else None)
 
 
 # -- the matrix --------------------------------------------------------------------------------------------------------
@@ -264,7 +292,8 @@ def _matrix(trace: Trace, found: Description) -> list[Box]:
     marked = set() if found.step is None else {(found.step, c) for c in range(columns) if flags[found.step][c] == "."}
     for at in marked:
         shades.pop(at, None)
-    board = _board(table, marked=marked, shades=shades, cell=cell, caption=found.why[0].split(":")[0],
+    sides = names["rows"].rows[0], names["columns"].rows[0]
+    board = _board(table, marked=marked, shades=shades, cell=cell, caption=found.why[0].split(":")[0], names=sides,
                    text=lambda value, flag: "·" if flag == "o" else value)  # fmt: skip
     shown = adjoint(trace) if found.tab == "transpose" else trace
     if shown.withheld or columns > 25 or not shown.x.size:
@@ -273,7 +302,9 @@ def _matrix(trace: Trace, found: Description) -> list[Box]:
     y = Table("y", "y", tuple((text,) for text in _numbers(shown.y, rows)))
     focus = set() if found.step is None else {(found.step, 0)}
     used = {(c, 0) for _, c in marked}
-    return [beside([board, _board(x, "input", marked=used, cell=cell), _board(y, "output", focus=focus, cell=cell)])]
+    left = _board(x, "input", marked=used, cell=cell, names=(sides[1], ("",)))
+    right = _board(y, "output", focus=focus, cell=cell, names=(sides[0], ("",)))
+    return [beside([board, left, right])]
 
 
 def _numbers(array: Array, most: int) -> list[str]:
@@ -297,7 +328,7 @@ def _dots(trace: Trace, found: Description) -> Box:
         return [frame, *(Rect(x + c * size, y + r * size, size, size, FOCUS.fill if r == row else INK)
                          for r, c in sorted(cells))]  # fmt: skip
 
-    note = f"its first {side[0]} rows and {side[1]} columns; a square is a weight"
+    note = say("matrix.part", rows=side[0], columns=side[1])
     return stacked([Box(side[1] * size, side[0] * size, draw), text_box(note, _NOTE, fill=MUTED)], 4)
 
 
@@ -310,6 +341,7 @@ def _phases(trace: Trace, found: Description) -> list[Box]:
     names = {entry.name: entry for entry in found.tables}
     strides = [axis.stride for axis in problem.geometry.axes]
     boxes = []
+    side: RoleName = "output" if problem.op == "conv_transpose" else "input"
     for index in range(min(len(known), derived.SHOWN_PHASES)):
         colour = PHASES[index % len(PHASES)]
         quiet = found.step not in (None, index)
@@ -319,12 +351,15 @@ def _phases(trace: Trace, found: Description) -> list[Box]:
         column = [] if kernels else [text_box(say("phases.hole", phase=name), _NOTE, fill=MUTED)]
         for entry in shown:
             shades = {} if quiet else {(r, c): colour for r, row in enumerate(entry.rows) for c in range(len(row))}
-            column.append(_board(entry, "weight" if entry in kernels else "output", faded=quiet, shades=shades))
+            role: RoleName = "weight" if entry in kernels else side
+            column.append(_board(entry, role, faded=quiet, shades=shades))
         boxes.append(column)
     height = max((column[0].height for column in boxes), default=0)  # the outputs stand in one line
     columns = [stacked([replace(column[0], height=height), *column[1:]], 10) for column in boxes]
     whole = _interleaved(trace, found, known, strides)
-    return [_flow(columns), *([whole] if whole else [])]
+    several = any(name.count("-") > 1 and not name.endswith("-0") for name in names)
+    notes = [text_box(say("phases.first"), _NOTE, fill=MUTED)] if several else []
+    return [_flow(columns), *notes, *([whole] if whole else [])]
 
 
 def _first_of(index: int) -> set[str]:
@@ -349,7 +384,7 @@ def _interleaved(trace: Trace, found: Description, known: Sequence[object], stri
             shades[r, c] = PHASES[index % len(PHASES)]
     from twofold.explain.description import table
 
-    name = "interleaved: the output" if transposed else "the input, its phases coloured"
+    name = say("phases.whole" if transposed else "phases.whole.input")
     return _board(
         table("whole", name, plane), "output" if transposed else "input", faded=found.step is not None, shades=shades
     )
@@ -387,7 +422,8 @@ def _field(trace: Trace, found: Description, chain: Chain) -> list[Box]:
     boxes = []
     for index, shape in enumerate(sizes):
         sets = [axis[index] for axis in levels]
-        name = found["levels"].rows[index][0]
+        deep = [f"{axis_text(axis, chain.rank)} {set_text(cells)}" for axis, cells in enumerate(sets[:-2])]
+        name = ", ".join([found["levels"].rows[index][0], *deep])
         boxes.append(_level(name, shape, sets, "input" if index == 0 else "output", cell_))
     return boxes if chain.rank == 1 else [_flow(boxes)]
 
@@ -423,7 +459,7 @@ def _near(size: int, cells: tuple[int, ...]) -> tuple[int, int]:
 def _gradient(trace: Trace, found: Description) -> list[Box]:
     if found.tab == "input" and found.step is not None:
         other = adjoint(trace, np.ones(trace.problem.result_shape, dtype=np.int64))
-        return [dot_box(other, other.gathered[found.step])]
+        return [dot_box(other, other.gathered[found.step], (say("gradient.dy"), say("gradient.caption.input")))]
     tables = list(found.tables[:_TABLES])
     if found.step is None or not tables:
         return [_flow([_board(entry, "output") for entry in tables])]
@@ -436,7 +472,7 @@ def _read(trace: Trace, reads: Sequence[object]) -> list[Box]:
 
     boxes = []
     sides = (("input", "input", trace.x.reshape(trace.in_shape)),
-             ("dL/dy", "output", np.ones(trace.problem.result_shape, dtype=np.int64)))  # fmt: skip
+             (say("gradient.dy"), "output", np.ones(trace.problem.result_shape, dtype=np.int64)))  # fmt: skip
     for (name, role, array), cells in zip(sides, reads, strict=True):
         shown, _ = planes(name, name, array)
         lead = array.shape[: max(2, array.ndim - 2)]

@@ -81,8 +81,11 @@ def _first(trace: Trace, tab: str | None) -> list[str]:
     found = [say("why.zero-insert.none")]
     if any(strides):
         found = [say("why.zero-insert", max(strides) if len(set(strides)) == 1 else None, zeros=_per_axis(strides))]
-    for i, (before, after) in enumerate(edges(trace.problem)):
-        found.append(say("why.zero-insert.edges", axis=axis_text(i, trace.problem.rank), before=before, after=after))
+    sides, names = edges(trace.problem), [axis_text(i, trace.problem.rank) for i in range(trace.problem.rank)]
+    if len(set(sides)) == 1:
+        sides, names = sides[:1], [" x ".join(names)]
+    for (before, after), name in zip(sides, names, strict=True):
+        found.append(say("why.zero-insert.edges", axis=name, before=before, after=after))
     return found
 
 
@@ -90,13 +93,13 @@ def _zero_tables(trace: Trace) -> tuple[list[Table], list[str]]:
     turned = stretched(trace)
     wrong = stretched(trace, turned=False)
     problem = turned.problem
-    tables, why = planes("stretched", "stretched input", turned.x.reshape(turned.in_shape), _zero_flags(trace))
-    weights, _ = planes("turned", "weight, turned", turned.weight.reshape(problem.weight_shape))
+    tables, why = planes("stretched", say("zero.stretched"), turned.x.reshape(turned.in_shape), _zero_flags(trace))
+    weights, _ = planes("turned", say("zero.turned"), turned.weight.reshape(problem.weight_shape), weight=True)
     tables += weights
     if turned.withheld:
         return tables, why
-    for name, caption, found in (("zero-insert", "output", turned), ("unturned", "output without the turn", wrong)):
-        tables += planes(name, caption, found.y.reshape(problem.result_shape))[0]
+    for name, key, found in (("zero-insert", "zero.output", turned), ("unturned", "zero.unturned", wrong)):
+        tables += planes(name, say(key), found.y.reshape(problem.result_shape))[0]
     equal = say("why.zero-insert.equal" if same(turned.y, trace.y) else "why.zero-insert.differs")
     verdict = "why.zero-insert.same" if same(wrong.y, trace.y) else "why.zero-insert.unequal"
     return tables, [*why, equal, say(verdict)]
@@ -156,7 +159,7 @@ def _canvas(trace: Trace) -> list[Table]:
     kept = tuple(slice(b, b + n) for b, n in zip(before, problem.out_size, strict=True))
     part = flags[:, :, *kept]
     part[part == "x"] = "."
-    return planes("canvas", "canvas before the crop", values, flags)[0]
+    return planes("canvas", say("page.canvas"), values, flags)[0]
 
 
 def _per_axis(values: Sequence[object]) -> str:
