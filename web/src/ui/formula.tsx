@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
 import { ELIDE, type Term } from "../engine/numbers";
-import type { Selection } from "../store";
+import { type Selection, nameOf } from "../store";
 import { t } from "../texts";
 import { useStore } from "./context";
 
@@ -29,7 +29,7 @@ export function FormulaBar(): JSX.Element {
   return (
     <section class={`bar ${steps || text ? "" : "idle"}`} aria-label={t("bar.name")}>
       <div class="formula-line">
-        <span class="where">{where(selection)}{pinned && <em> {t("bar.pinned")}</em>}</span>
+        <span class="where">{selection.cell && selection.step ? nameOf(store.trace.value, selection.cell) : ""}{pinned && <em> {t("bar.pinned")}</em>}</span>
         <div aria-live={playing ? "off" : "polite"} aria-atomic="true" class="live">
           <p data-testid="formula" class="formula" aria-hidden="true">
             {text ? <Terms text={text} selection={selection} full={store.full.value} /> : null}
@@ -81,12 +81,6 @@ export function stepOn(store: Stepping): void {
   store.goTo(store.stepped.value ? store.step.value + 1 : 0);
 }
 
-function where(selection: Selection): string {
-  const { cell, aria } = selection;
-  if (!cell || !selection.step) return "";
-  return aria.slice(0, aria.indexOf(" is "));
-}
-
 // The terms of the first side apart, so that those of the padding can be marked; the text stays what it is.
 function Terms({ text, selection, full }: { text: string; selection: Selection; full: boolean }): JSX.Element {
   const { step } = selection;
@@ -94,7 +88,7 @@ function Terms({ text, selection, full }: { text: string; selection: Selection; 
   const gap = step.kind === "dot" ? " + " : ", ";
   const end = text.indexOf(" = ");
   const pieces = text.slice(0, end).split(gap);
-  const shortened = !full && pieces.some((piece) => piece.startsWith("... "));
+  const shortened = !full && step.terms.length + (step.bias === null ? 0 : 1) > ELIDE;
   const termOf = (i: number): Term | undefined => {
     if (!shortened || i < 4) return step.terms[i];
     const all = step.terms.length + (step.bias === null ? 0 : 1);

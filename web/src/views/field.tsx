@@ -123,10 +123,10 @@ function move(event: KeyboardEvent, { level, cell }: Spot, sizes: number[]): voi
   (event.currentTarget as HTMLElement).closest(".levels")?.querySelector<HTMLElement>(`[data-rc="${to},${next}"]`)?.focus();
 }
 
-function layerName(chain: Chain, level: number, index: number): string {
+export function layerName(chain: Chain, level: number, index: number): string {
   const layer = chain.layers[level - 1]!;
   const axis = layer.axes[index]!;
-  return `${layer.op === "conv" ? "conv" : "transposed"} k${axis.kernel} s${axis.stride} p${axis.before}` + (axis.dilation > 1 ? ` d${axis.dilation}` : "");
+  return `${layer.op} k${axis.kernel} s${axis.stride} p${axis.before}` + (axis.dilation > 1 ? ` d${axis.dilation}` : "");
 }
 
 function Numbers({ chain, index }: { chain: Chain; index: number }): JSX.Element {
@@ -134,7 +134,7 @@ function Numbers({ chain, index }: { chain: Chain; index: number }): JSX.Element
   return (
     <table class="solutions" data-testid="spans">
       <caption>{t("field.numbers")}</caption>
-      <thead><tr><th scope="col">{t("sizes.layer")}</th><th scope="col">r</th><th scope="col">jump</th><th scope="col">start</th></tr></thead>
+      <thead><tr><th scope="col">{t("sizes.layer")}</th><th scope="col">r</th><th scope="col">{t("field.jump")}</th><th scope="col">{t("field.start")}</th></tr></thead>
       <tbody>{found.map((span, i) => (
         <tr key={i}><td class="mono">{layerName(chain, i + 1, index)}</td><td class="mono">{span.r}</td><td class="mono">{jumpText(span.jump)}</td><td class="mono">{span.start}</td></tr>
       ))}</tbody>
