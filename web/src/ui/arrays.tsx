@@ -18,7 +18,7 @@ const MOST_CELLS = 1600;
 const MOST_PLANES = 12;
 const MOST_SHOWN = 1500; // cells of all planes that are drawn at once
 const MOST_RING = 6;
-const MOST_ROOMY = 120; // cells; more of them, in several planes, are drawn smaller
+const MOST_ROOMY = 100; // cells; more of them, in several planes, are drawn smaller
 const WINDOW = 10;
 
 export interface Planes { readonly rows: number; readonly columns: number; readonly count: number; readonly size: number }
@@ -89,7 +89,7 @@ export function ArrayView(props: ArrayProps): JSX.Element {
   const shown = range(first, Math.min(first + most, planes.count));
   if (!planes.count) return <p class="note">{t("array.empty", { name: t(`array.${array}`) })}</p>;
   const name = array === "weight" ? weightPlaneName : planeName;
-  const dense = shown.length > 3 && shown.length * planes.size > MOST_ROOMY && !isLarge(planes);
+  const dense = shown.length > 2 && shown.length * planes.size > MOST_ROOMY && !isLarge(planes);
   return (
     <div class={`array ${dense ? "dense" : ""}`}>
       {shown.map((plane) => {
