@@ -99,6 +99,22 @@ def test_a_phone_reaches_everything_by_touch(visit):
     assert page("size").is_visible()
 
 
+def test_what_is_pointed_at_stays_under_the_pointer(visit):
+    """A line at the foot that grew with its formula moved the page, and the cell away from the pointer, and back."""
+    page = visit({"problem": "conv ci4 i3x3 k3x3 p1"}, viewport={"width": 360, "height": 740}, reduced_motion="reduce")
+    page.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    height = "[document.documentElement.scrollHeight, document.querySelector('.bar').offsetHeight]"
+    before = page.page.evaluate(height)
+    assert page.hover("output", 1, 1).count("*") == 6
+    assert page.page.evaluate(height) == before
+    page.page.evaluate(AXE.read_text(encoding="utf-8"))
+    assert page.page.evaluate(FINDINGS) == []
+    page.cell("output", 1, 1).click()
+    page.page.mouse.move(2, 2)
+    page("full").click()
+    assert page.formula.count("*") == 36
+
+
 def test_forced_colours_keep_the_outlines(visit):
     page = visit({**A, "pin": ["output", 0]}, forced_colors="active")
     outline = page.cell("output", 0, 0).evaluate("cell => getComputedStyle(cell).outlineStyle")

@@ -36,7 +36,8 @@ export function App({ embedded = false }: { embedded?: boolean }): JSX.Element {
   return (
     <div class={`twofold ${embedded ? "embedded" : ""}`} ref={root}>
       <button type="button" class="skip" data-testid="skip"
-        onClick={() => root.current?.querySelector<HTMLElement>("main td[tabindex='0'], main button:not(:disabled), main input")?.focus()}>{t("head.skip")}</button>
+        onClick={() => ["main td[tabindex='0'], main canvas[tabindex]", "main :is(button, input, textarea)"]
+          .map((what) => root.current?.querySelector<HTMLElement>(what)).find(Boolean)?.focus()}>{t("head.skip")}</button>
       <header class="head">
         <h1><Logo /> Twofold <span>{t("head.claim")}</span></h1>
         <div class="actions">

@@ -27,8 +27,9 @@ export function FormulaBar(): JSX.Element {
 
   const pinned = store.pin.value !== null;
   return (
-    <section class={`bar ${steps || text ? "" : "idle"}`} aria-label={t("bar.name")}>
-      <div class="formula-line">
+    <section class={`bar ${steps || text || store.view.value === "overlap" || store.link.value.beside ? "" : "idle"}`} aria-label={t("bar.name")}>
+      <div class={`formula-line ${store.full.value ? "full" : ""}`} tabIndex={0} role="group" aria-label={t("bar.formula")}
+        style={roomFor(store)}>
         <span class="where">{selection.cell && selection.step ? nameOf(store.trace.value, selection.cell) : ""}{pinned && <em> {t("bar.pinned")}</em>}</span>
         <div aria-live={playing ? "off" : "polite"} aria-atomic="true" class="live">
           <p data-testid="formula" class="formula" aria-hidden="true">
@@ -37,7 +38,7 @@ export function FormulaBar(): JSX.Element {
           <p class="unseen" data-testid="live">{selection.aria}</p>
         </div>
         {!text && <p class="hint">{t("bar.hint")}</p>}
-        {elided && (
+        {elided && store.hover.value && !store.full.value ? <span class="hint">{t("bar.pin")}</span> : elided && (
           <button type="button" class="quiet" data-testid="full" aria-pressed={store.full.value}
             onClick={() => { store.full.value = !store.full.value; }}>
             {store.full.value ? t("bar.short") : t("bar.full")}
@@ -64,6 +65,15 @@ export function FormulaBar(): JSX.Element {
       )}
     </section>
   );
+}
+
+// Lines for the longest formula of the trace, on a wide and on a narrow screen. They are the same for every cell: a bar
+// that grew would push the cell away that is pointed at, and so on without end.
+function roomFor(store: Stepping): Record<string, number> {
+  const { terms, perFine } = store.trace.value.taps;
+  const signs = (terms > ELIDE ? 7 : terms) * 13 + 8;
+  const channels = perFine > 1 ? 1 : 0;
+  return { "--wide": Math.max(2, Math.ceil(signs / 125) + channels + (terms > 8 ? 1 : 0)), "--narrow": Math.min(7, 1 + Math.ceil(signs / 34) + 2 * channels) };
 }
 
 type Stepping = ReturnType<typeof useStore>;
