@@ -60,7 +60,8 @@ def visit(browser, page_url):
         page.set_default_timeout(10_000)
         shown = Shown(page)
         opened.append((context, shown, quiet))
-        page.goto((url or page_url) + ("" if state is None else "#" + quote(json.dumps(state))))
+        shown.url_of = lambda state: (url or page_url) + ("" if state is None else "#" + quote(json.dumps(state)))
+        page.goto(shown.url_of(state))
         page.wait_for_selector('[data-testid="formula"]', state="attached")
         return shown
 

@@ -124,6 +124,23 @@ def test_zero_insertion_gives_the_same_only_with_the_kernel_turned(visit):
     )
 
 
+def test_windows_on_inserted_zeros_stay_in_their_depth_and_their_group(visit):
+    page = visit({"problem": "conv_transpose i2x2x2 k2x2x2 s2 p1", "tab": "zero-insert"})
+    page.hover("output-0", 1, 1)
+    assert [len(page.hits(f"stretched-{z}")) for z in range(3)] == [4, 4, 0]
+    page = visit({"problem": "conv_transpose ci4 co4 g2 i2x2 k3x3 s2", "tab": "zero-insert"})
+    page.hover("output-2", 2, 0)
+    assert [len(page.hits(f"stretched-{channel}")) for channel in range(4)] == [0, 0, 9, 9]
+
+
+def test_the_crop_of_a_volume(visit):
+    page = visit({"problem": "conv_transpose i2x2x2 k3x3x3 s2 p1 op1"})
+    inner = "[...document.querySelectorAll('[data-testid^=canvas]')].map(grid => grid.querySelectorAll('.kept').length)"
+    assert page.page.evaluate(inner) == [0, 16, 16, 16, 16]
+    page.hover("output-0", 1, 1)
+    assert page.hits("canvas-1") == [(2, 2)]
+
+
 def test_gathering_is_the_same_sum(visit):
     page = visit({**C, "tab": "gather"})
     assert page.rows("output") == C_OUTPUT
@@ -141,6 +158,22 @@ def test_the_phases(visit):
     assert page.rows("interleaved") == C_OUTPUT
     page("step").click()
     assert page.formula == "phase (even, even): taps {0,2} x {0,2}, sum 20"
+
+
+def test_the_phases_of_a_volume(visit):
+    page = visit({"problem": "conv_transpose i2x2x2 k3x3x3 s2", "view": "phases"})
+    assert [page.rows(f"subkernel-0-1-0-{depth}") for depth in (0, 1)] == ["4 6", "22 24"]
+    page.hover("interleaved-1", 1, 1)
+    assert page.hits("phase-1-1-1-0") == [(0, 0)]
+    assert page.rows("subkernel-1-1-1") == "14"
+
+
+def test_a_large_matrix_shows_what_is_selected_elsewhere(visit):
+    page = visit({"problem": "conv i20x20 k3x3 p1", "view": "matrix", "pin": ["output", 200]})
+    place = "strip => strip.offsetTop / strip.parentElement.clientHeight"
+    assert abs(page.page.locator(".strip").evaluate(place) - 0.5) < 0.01
+    page("matrix").locator("canvas").click(position={"x": 300, "y": 5})
+    assert page.hash["pin"][1] < 10
 
 
 def test_the_matrix_and_its_transpose(visit):
@@ -197,6 +230,16 @@ def test_the_gradients(visit):
     assert page.hover("gradient-weight", 0, 0) == "1*1 + 1*2 + 1*4 + 1*5 = 1 + 2 + 4 + 5 = 12"
     assert page.rows("gradient-input") == "1 3 2 / 4 10 6 / 3 7 4"
     assert page.rows("gradient-weight") == "12 16 / 24 28"
+
+
+def test_the_gradients_under_the_filter_speak_of_gradients(visit):
+    page = visit(A)
+    page("gradient").click()
+    assert page.hover("gradient-weight", 0, 0) == "1*1 + 1*2 + 1*4 + 1*5 = 1 + 2 + 4 + 5 = 12"
+    assert page.hover("gradient-input", 1, 1).endswith("= 10")
+    assert page.hits("output") == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert page.hover("gradient-output", 0, 1).startswith("dL/dy row 0 column 1 (1) is multiplied into 4 cells")
+    assert page.hover("weight", 0, 0).startswith("weight 0,0 (1) meets 4 inputs")
 
 
 def test_the_receptive_field(visit):
@@ -278,6 +321,21 @@ def test_a_damaged_link_is_answered_and_never_blank(visit, page_url, hash_):
     assert page.rows("output") == "37 47 / 67 77"
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"view": "matrix", "vector": "1 2 3"},
+        {"view": "gradient", "dy": [1, 2]},
+        {"view": "field", "layers": "<img>", "pin": ["constructor", 0]},
+    ],
+)
+def test_what_does_not_fit_in_a_link_is_answered(visit, part):
+    page = visit({**A, **part})
+    assert len(page.page.locator("main .complaint").text_content()) > 20
+    page("view-filter").click()
+    assert page.rows("output") == "37 47 / 67 77"
+
+
 def test_a_link_that_is_broken_later_leaves_the_picture(visit):
     page = visit(B)
     page.page.evaluate("location.hash = '#%7Bbroken'")
@@ -340,6 +398,32 @@ def test_the_keyboard_alone_is_enough(visit):
     page.page.locator("dialog").wait_for()
     page.page.keyboard.press("Escape")
     page.page.locator("dialog").wait_for(state="detached")
+
+
+def test_the_numbers_are_kept_there_and_back(visit):
+    page = visit({**A, "x": [[9, 2, 3], [4, 5, 6], [7, 8, 1]]})
+    page.page.keyboard.press("2")
+    assert page.rows("input") == "1 2 / 3 4"
+    page.page.keyboard.press("1")
+    assert page.rows("input") == "9 2 3 / 4 5 6 / 7 8 1"
+
+
+def test_the_picture_is_two_keys_away(visit):
+    page = visit(A)
+    page.page.keyboard.press("Tab")
+    page.page.keyboard.press("Enter")
+    page.page.keyboard.press("ArrowDown")
+    assert page("live").text_content().startswith("input row 1 column 0 (4) feeds 2 outputs")
+
+
+def test_buttons_count_each_axis_and_stop_where_nothing_smaller_is_legal(visit):
+    page = visit({"problem": "conv i5x4 k3x2 p1:2x0"})
+    spin = lambda name, at: page(f"param-{name}").locator("xpath=../..").locator(".spin button").nth(at)  # noqa: E731
+    for name in ("kernel", "padding"):
+        spin(name, 1).click()
+    assert page.hash["problem"] == "conv n1 ci1 co1 i5x4 k4x3 p2:3x1 f32"
+    spin("stride", 0).click()
+    assert page("param-stride").input_value() == "1"
 
 
 def test_the_live_region_is_silent_while_playing(visit):
@@ -418,6 +502,42 @@ def test_a_million_cells_do_not_freeze_the_page(visit):
     assert page.page.locator(".complaint, .note").count() > 0
     page = visit({"problem": "conv i1000x1000 k3x3"})
     assert page.hover("output", 2, 3).count("*") == 9
+    page("last").click()
+    assert page.hover("weight", 1, 1).startswith("weight 1,1 (5) meets 996004 inputs: ")
+    assert len(page.hits("output")) == 100
+
+
+HOVER = """async place => {
+    document.querySelector(place).dispatchEvent(new PointerEvent("pointerover", {bubbles: true, pointerType: "mouse"}));
+    await new Promise(done => requestAnimationFrame(() => setTimeout(done, 0)));
+}"""
+
+
+@pytest.mark.parametrize("problem", ["conv i200x200 k3x3 p1", "conv_transpose i400x400 k4x4 s2 p1"])
+def test_the_first_picture_and_every_answer_are_quick(visit, problem):
+    """In milliseconds of the page's own thread, since this machine may have other things to do."""
+    page = visit(B)
+    session = page.page.context.new_cdp_session(page.page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def spent(act, *given):
+        before = used()
+        act(*given)
+        return 1000 * (used() - before)
+
+    def used():
+        return next(
+            one["value"] for one in session.send("Performance.getMetrics")["metrics"] if one["name"] == "TaskDuration"
+        )
+
+    def load():
+        page.page.goto("about:blank")
+        page.page.goto(page.url_of({"problem": problem}))
+        page.cell("output", 0, 0).wait_for()
+
+    assert spent(load) < 1000
+    for array, place in (("output", "0,0"), ("output", "0,1"), ("input", "0,1"), ("weight", "0,1")):
+        assert spent(page.page.evaluate, HOVER, f'[data-testid="{array}"] [data-rc="{place}"]') < 50
 
 
 # -- the same numbers as Python ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import { makeTrace } from "./engine/trace";
 import { sentence } from "./engine/errors";
 import { FIRST, fromHash, toHash } from "./state";
 import { Store } from "./store";
-import { setTexts } from "./texts";
+import { setTexts, t } from "./texts";
 import { type Assets, setAssets } from "./views/assets";
 import { App } from "./ui/app";
 import { StoreContext } from "./ui/context";
@@ -102,7 +102,7 @@ function opening(): unknown {
     try {
       return JSON.parse(given);
     } catch {
-      problemWithLink = "the state in this page is damaged";
+      problemWithLink = t("refusal.state");
     }
   }
   return isNew() ? { ...FIRST, step: 0, tour: 0 } : FIRST;

@@ -1,6 +1,6 @@
 // The state of the page as a link: what stands in the address, and nothing else.
 
-import { Refusal } from "./engine/errors";
+import { refusal } from "./engine/errors";
 
 export const VIEWS = ["filter", "transposed", "matrix", "phases", "overlap", "sizes", "field", "image", "gradient"] as const;
 export const TABS = ["paint", "gather", "zero-insert"] as const;
@@ -42,13 +42,12 @@ export const toHash = (link: Link): string => "#" + encodeURIComponent(JSON.stri
 export function fromHash(hash: string): Link | undefined {
   const text = hash.replace(/^#/, "");
   if (!text) return undefined;
-  if (text.length > LONGEST) throw new Refusal("the link is too long to be read", "a shorter one");
+  if (text.length > LONGEST) throw refusal("link.long");
   let value: unknown;
   try {
     value = JSON.parse(decodeURIComponent(text));
   } catch {
-    throw new Refusal("the link is damaged or cut off: what follows # is not the JSON of a state",
-      "copying the whole link again");
+    throw refusal("link.damaged");
   }
   return checked(value);
 }
@@ -56,11 +55,11 @@ export function fromHash(hash: string): Link | undefined {
 /** Whatever JSON says, as a link: unknown keys are dropped, wrong kinds refused in a sentence. */
 export function checked(value: unknown): Link {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new Refusal("the link holds no state: it must be an object with a problem", '{"problem": "conv i3x3 k2x2"}');
+    throw refusal("link.state");
   }
   const given = value as Record<string, unknown>;
   if (typeof given.problem !== "string") {
-    throw new Refusal("the link names no problem", '{"problem": "conv i3x3 k2x2"}');
+    throw refusal("link.problem");
   }
   const link: Link = { problem: given.problem };
   for (const name of ["x", "weight", "bias", "dy"] as const) {
@@ -74,7 +73,7 @@ export function checked(value: unknown): Link {
     const number = given[name];
     if (number === undefined || number === null) continue;
     if (typeof number !== "number" || !Number.isSafeInteger(number) || number < 0) {
-      throw new Refusal(`${name} must be a whole number from 0 on, not ${shown(number)}`, `${name}: 0`);
+      throw refusal("link.whole", { name, value: shown(number) });
     }
     link[name] = number;
   }
@@ -89,7 +88,7 @@ export function checked(value: unknown): Link {
 
 function one<T extends string>(name: string, value: unknown, known: readonly T[]): T {
   if (known.includes(value as T)) return value as T;
-  throw new Refusal(`${name} must be one of ${known.join(", ")}, not ${shown(value)}`, `${name}: "${known[0]}"`);
+  throw refusal("link.known", { name, known: known.join(", "), value: shown(value), first: known[0]! });
 }
 
 const shown = (value: unknown): string => (JSON.stringify(value) ?? String(value)).slice(0, 40);

@@ -14,7 +14,8 @@ import { type Link, FIRST, type Tab, type View, checked } from "./state";
 import { say, t } from "./texts";
 
 export type ArrayName = "input" | "weight" | "output";
-export interface Cell { readonly array: ArrayName; readonly index: number }
+/** A cell of an array of the trace; of its gradient, if it says so. */
+export interface Cell { readonly array: ArrayName; readonly index: number; readonly gradient?: boolean }
 
 /** The multiplications that are lit everywhere, and what is said about them. */
 export interface Selection {
@@ -22,6 +23,7 @@ export interface Selection {
   readonly out: readonly number[]; // three columns, row by row; inp is -1 in the padding
   readonly inp: readonly number[];
   readonly weight: readonly number[];
+  readonly cut: boolean; // whether there are more rows than are listed
   readonly step: Step | null;
   readonly text: string;
   readonly aria: string;
@@ -30,9 +32,10 @@ export interface Selection {
 /** A pinned cell for those outside: (batch and channel where there are several, and the position). */
 export interface Chosen { readonly view: View; readonly array: ArrayName; readonly cell: readonly number[] }
 
-const NOTHING: Selection = { cell: null, out: [], inp: [], weight: [], step: null, text: "", aria: "" };
+const NOTHING: Selection = { cell: null, out: [], inp: [], weight: [], cut: false, step: null, text: "", aria: "" };
 const STILL: readonly View[] = ["overlap", "sizes", "field", "image"]; // views that nothing is played in
-const MOST_LIT = 20_000; // rows that are lit; beyond, nothing could be made out anyway
+const MOST_LIT = 5_000; // rows that are listed; windows on larger arrays find theirs themselves
+const MOST_STRETCHED = 250_000; // cells of an input with zeros inserted, beyond which the sums are those of gathering
 
 export interface Message { readonly text: string; readonly field: string }
 
@@ -53,6 +56,18 @@ export class Store {
   readonly tab: ReadonlySignal<Tab>;
   readonly selection: ReadonlySignal<Selection>;
   readonly chosen: ReadonlySignal<Chosen | null>;
+  // Other traces that words are taken from, made when one is first needed and kept until the trace changes.
+  private readonly stretched = computed(() => {
+    const { problem } = this.trace.value;
+    const cells = product(this.trace.value.inShape) * product(problem.axes.map((axis) => axis.stride));
+    return cells > MOST_STRETCHED ? null : stretched(this.trace.value, !this.link.value.noflip);
+  });
+  private readonly gradient = computed(() => {
+    const dy = this.dy();
+    return { dy, input: adjointTrace(this.trace.value, dy) };
+  });
+  // The numbers of each direction: there and back again, they are what they were.
+  private readonly numbers = new Map<string, Partial<Link>>();
 
   constructor(first: unknown = FIRST) {
     let link = FIRST;
@@ -135,7 +150,11 @@ export class Store {
       return;
     }
     // The other direction over the same cells: the output's numbers are free, so they count.
-    this.trying("view", () => this.change({ problem: write(adjoint(problem)), x: undefined, bias: undefined, view }));
+    const other = write(adjoint(problem));
+    const { x, bias } = this.link.value;
+    this.numbers.set(write(problem), { x, bias });
+    const kept = this.numbers.get(other);
+    this.trying("view", () => this.change({ problem: other, x: kept?.x, bias: kept?.bias, view }));
   }
 
   setTab(tab: Tab): void {
@@ -162,7 +181,8 @@ export class Store {
   }
 
   togglePin(cell: Cell): void {
-    const same = this.pin.value?.array === cell.array && this.pin.value.index === cell.index;
+    const now = this.pin.value;
+    const same = now?.array === cell.array && now.index === cell.index && !now.gradient === !cell.gradient;
     this.setPin(same ? null : cell);
   }
 
@@ -209,7 +229,7 @@ export class Store {
   stepCell(step: number): Cell | null {
     const { problem } = this.trace.value;
     if (this.view.value === "phases" || STILL.includes(this.view.value)) return null;
-    if (this.view.value === "gradient") return { array: "input", index: step };
+    if (this.view.value === "gradient") return { array: "input", index: step, gradient: true };
     const paints = problem.op === "conv_transpose" && (this.view.value !== "transposed" || this.tab.value === "paint");
     return { array: paints ? "input" : "output", index: step };
   }
@@ -217,14 +237,20 @@ export class Store {
   // The same cells, but the words of the view: windows with zeros in them, or sums of a gradient.
   private reworded(selection: Selection, cell: Cell): Selection {
     const trace = this.trace.value;
-    const view = this.view.value;
-    let step: Step | null = null;
-    if (view === "transposed" && this.tab.value === "zero-insert" && cell.array === "output" && !trace.isConv && trace.problem.mode === "zeros") {
-      step = stretched(trace, !this.link.value.noflip).dot(cell.index);
-    } else if (view === "gradient" && cell.array !== "output") {
-      const dy = this.dy();
-      step = cell.array === "weight" ? weightStep(trace, dy, cell.index) : inputStep(trace, adjointTrace(trace, dy), cell.index);
+    if (cell.gradient) {
+      const { dy, input } = this.gradient.value;
+      if (cell.array === "output") {
+        const name = nameOf(trace, cell);
+        const counts = { inputs: new Set(selection.inp.filter((inp) => inp >= 0)).size, weights: new Set(selection.weight).size };
+        const text = t("gradient.feeds", { name, value: number(dy[cell.index]!), ...counts });
+        return { ...selection, step: null, text, aria: text };
+      }
+      const step = cell.array === "weight" ? weightStep(trace, dy, cell.index) : inputStep(trace, input, cell.index);
+      return { ...selection, step, text: step.formula(), aria: step.aria };
     }
+    if (this.view.value !== "transposed" || this.tab.value !== "zero-insert" || cell.array !== "output" || trace.isConv ||
+      trace.problem.mode !== "zeros") return selection;
+    const step = this.stretched.value?.dot(cell.index);
     return step ? { ...selection, step, text: step.formula(), aria: step.aria } : selection;
   }
 
@@ -259,7 +285,7 @@ export class Store {
     const { array, cell } = value as Partial<Chosen>;
     const { trace } = this;
     const shapes = { input: trace.value.inShape, weight: trace.value.weightShape, output: trace.value.outShape };
-    const shape = array && shapes[array];
+    const shape = array && Object.hasOwn(shapes, array) && shapes[array];
     if (!shape || !Array.isArray(cell) || cell.length > shape.length) return;
     const full = [...new Array<number>(shape.length - cell.length).fill(0), ...(cell as number[])];
     if (full.every((at, i) => Number.isInteger(at) && at >= 0 && at < shape[i]!)) {
@@ -285,7 +311,8 @@ export class Store {
       this.step.value = step;
       this.stepped.value = link.step !== undefined;
       const pin = link.pin as Cell["array"][] & [ArrayName, number] | undefined;
-      this.pin.value = pin && isInside(this.trace.value, pin) ? { array: pin[0], index: pin[1] } : null;
+      const gradient = this.view.value === "gradient" || undefined;
+      this.pin.value = pin && isInside(this.trace.value, pin) ? { array: pin[0], index: pin[1], gradient } : null;
     });
   }
 
@@ -344,7 +371,7 @@ const movedView = (view: View, problem: Problem): View =>
 
 function isInside(trace: Trace, [array, index]: [ArrayName, number]): boolean {
   const shapes = { input: trace.inShape, weight: trace.weightShape, output: trace.outShape };
-  return array in shapes && index >= 0 && index < product(shapes[array]);
+  return Object.hasOwn(shapes, array) && index >= 0 && index < product(shapes[array]);
 }
 
 /** The fields of a problem, as `makeProblem` takes them. */
@@ -371,6 +398,18 @@ function phaseSelection(trace: Trace, step: number): Selection {
   return { ...NOTHING, text, aria: say("phases.aria", { phase: step + 1, phases: found.length, text }) };
 }
 
+const GRADIENTS = { input: "dL/dx", weight: "dL/dw", output: "dL/dy" };
+
+/** A cell for a listener: "output row 1 column 0"; of a weight, its two channels first. */
+export function nameOf(trace: Trace, { array, index, gradient }: Cell): string {
+  const shape = { input: trace.inShape, weight: trace.weightShape, output: trace.outShape }[array];
+  const cell = unravel(index, shape);
+  const name = gradient ? GRADIENTS[array] : array;
+  if (array !== "weight") return spoken(name, cell, shape);
+  const channels = shape[0]! * shape[1]! > 1 ? ` ${cell[0]},${cell[1]}` : "";
+  return spoken(name + channels, cell, [1, 1, ...shape.slice(2)]);
+}
+
 /** What one cell lights, and the words for it. */
 export function selectionOf(trace: Trace, cell: Cell): Selection {
   const { taps, problem } = trace;
@@ -379,14 +418,14 @@ export function selectionOf(trace: Trace, cell: Cell): Selection {
     const { out, inp, weight } = step.rows;
     return { cell, ...lit(out, inp, weight), step, text: step.formula(), aria: step.aria };
   }
-  const rows = cell.array === "input" ? taps.ofInput(cell.index) : taps.ofWeight(cell.index);
+  const rows = cell.array === "input" ? taps.ofInput(cell.index) : taps.ofWeight(cell.index, MOST_LIT + 1);
   const text = cell.array === "input" ? fanOut(trace, cell.index, rows) : meetings(trace, cell.index, rows);
   return { cell, ...lit(rows.out, rows.inp, rows.weight), step: null, text, aria: text };
 }
 
 const lit = (out: number[], inp: number[], weight: number[]) =>
-  out.length <= MOST_LIT ? { out, inp, weight } :
-    { out: out.slice(0, MOST_LIT), inp: inp.slice(0, MOST_LIT), weight: weight.slice(0, MOST_LIT) };
+  out.length <= MOST_LIT ? { out, inp, weight, cut: false } :
+    { out: out.slice(0, MOST_LIT), inp: inp.slice(0, MOST_LIT), weight: weight.slice(0, MOST_LIT), cut: true };
 
 type Columns = { out: number[]; inp: number[]; weight: number[] };
 const SPELLED = 6;
@@ -405,11 +444,10 @@ function fanOut(trace: Trace, index: number, rows: Columns): string {
 
 function meetings(trace: Trace, index: number, rows: Columns): string {
   const name = "weight " + commas(unravel(index, trace.weightShape), trace.weightShape);
-  const values = rows.inp.slice(0, SPELLED).map((inp) => number(trace.x[inp]!)).join(", ");
-  const more = rows.inp.length > SPELLED ? t("more", { count: rows.inp.length - SPELLED }) : "";
-  return t("meets", {
-    name, value: number(trace.weight[index]!), count: new Set(rows.inp).size, list: (values || "–") + more,
-  });
+  const count = trace.taps.metBy(index);
+  const values = [...new Set(rows.inp)].slice(0, SPELLED).map((inp) => number(trace.x[inp]!)).join(", ");
+  const more = count > SPELLED ? t("more", { count: count - SPELLED }) : "";
+  return t("meets", { name, value: number(trace.weight[index]!), count, list: (values || "–") + more });
 }
 
 /** The padding cells that the window of an output cell of a convolution covers: (plane of the input, row, column). */

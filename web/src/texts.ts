@@ -1,7 +1,7 @@
 // Every word of the page stands in one file, src/twofold/explain/english.json, which Python reads too: a translation is
 // one such file. It lies in the page as data, beside the script.
 
-type Values = Record<string, string | number | null>;
+export type Values = Record<string, string | number | null>;
 
 let known: Record<string, string> = {};
 
@@ -9,6 +9,8 @@ let known: Record<string, string> = {};
 export function setTexts(texts: Record<string, string>): void {
   known = texts;
 }
+
+export const has = (key: string): boolean => key in known;
 
 /** The text of a key, with {names} replaced; a count of 1 takes the form `key.one` where there is one. */
 export function say(key: string, values: Values = {}): string {

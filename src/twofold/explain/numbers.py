@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import TypeVar
 
+from twofold.explain.texts import say
+
 __all__ = [
     "ELIDE", "Number", "Term", "add", "as_term", "channel_text", "dot_text", "elided", "json_number", "multiply",
     "number", "scatter_text", "term",
@@ -113,7 +115,7 @@ def elided(items: Sequence[Item], write: Callable[[Item], str] = str, *, full: b
     """
     if full or len(items) <= ELIDE:
         return [write(item) for item in items]
-    more = f"... {len(items) - _HEAD - _TAIL} more ..."
+    more = say("sum.more", more=len(items) - _HEAD - _TAIL)
     return [*map(write, items[:_HEAD]), more, *map(write, items[-_TAIL:])]
 
 
@@ -130,7 +132,7 @@ def dot_text(terms: Sequence[Term | tuple[Number, Number]], bias: Number | None 
     values = [t.product for t in known] + tail
     total = number(add(values))
     if not known:
-        return " + ".join(["no products", *map(term, tail)]) + f" = {total}"
+        return " + ".join([say("cell.nothing"), *map(term, tail)]) + f" = {total}"
     sides = [" + ".join(elided([*known, *tail], _factors, full=full))]
     sides += [" + ".join(elided(values, term, full=full))] if len(values) > 1 else []
     return " = ".join([*sides, total])
@@ -148,7 +150,7 @@ def scatter_text(terms: Sequence[Term | tuple[Number, Number]], *, full: bool = 
     """
     known = [as_term(pair) for pair in terms]
     if not known:
-        return "no products"
+        return say("cell.nothing")
     left = elided(known, _factors, full=full)
     right = elided(known, lambda t: number(t.product), full=full)
     return f"{', '.join(left)} = {', '.join(right)}"
@@ -162,9 +164,9 @@ def channel_text(
     >>> channel_text([(0, 19), (1, 37)], 56)
     'channel 0: 19, channel 1: 37, sum 56'
     """
-    parts = elided(sums, lambda pair: f"channel {pair[0]}: {number(pair[1])}", full=full)
-    parts += [] if bias is None else [f"bias {number(bias)}"]
-    return ", ".join([*parts, f"sum {number(total)}"])
+    parts = elided(sums, lambda pair: say("sum.channel", channel=pair[0], value=number(pair[1])), full=full)
+    parts += [] if bias is None else [say("cell.bias", value=number(bias))]
+    return ", ".join([*parts, say("sum.total", value=number(total))])
 
 
 # -- JSON --------------------------------------------------------------------------------------------------------------

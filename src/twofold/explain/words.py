@@ -52,12 +52,11 @@ def spoken(name: str, cell: Sequence[int], shape: Sequence[int]) -> str:
     >>> spoken("output", (0, 0, 1, 0), (1, 1, 2, 2)), spoken("output", (0, 3, 5), (2, 8, 9))
     ('output row 1 column 0', 'output batch 0 channel 3 column 5')
     """
-    batch = f" batch {cell[0]}" if shape[0] > 1 else ""
-    channel = f" channel {cell[1]}" if shape[1] > 1 else ""
+    leading = [say(f"cell.{what}", index=cell[i]) for i, what in enumerate(("batch", "channel")) if shape[i] > 1]
     position, names = cell[2:], _AXES[3 - len(cell[2:]) :]
     if len(position) > 3:
-        return f"{name}{batch}{channel} " + ",".join(str(index) for index in position)
-    return f"{name}{batch}{channel} " + " ".join(f"{axis} {i}" for axis, i in zip(names, position, strict=True))
+        return " ".join([name, *leading, ",".join(str(index) for index in position)])
+    return " ".join([name, *leading, *(say(f"cell.{axis}", index=i) for axis, i in zip(names, position, strict=True))])
 
 
 def dot_aria(focus: str, result: Number, terms: Sequence[Term], shapes: _Shapes, bias: Number | None) -> str:

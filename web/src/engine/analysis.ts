@@ -3,7 +3,7 @@
 import {
   type Axis, type Phase, coarseSize, evenKernels, extent, fine, gcd, mod, outputPadding, phase, products, smallestFine,
 } from "./axis";
-import { Refusal } from "./errors";
+import { refusal } from "./errors";
 import { type Problem, inSize, makeProblem, outChannels, outSize, parse, product, write } from "./problem";
 import { copied } from "./taps";
 
@@ -30,9 +30,9 @@ export interface Known { kernel?: number; stride?: number; padding?: number; dil
 
 /** The layers between two sizes, even overlap first; where one size is missing it is found too. */
 export function solve(coarse: number | null, size: number | null, known: Known = {}): Solution[] {
-  if (coarse === null && size === null) throw new Refusal("one of the two sizes must be known", "solve(4, 8)");
+  if (coarse === null && size === null) throw refusal("solve.unknown");
   for (const [name, value] of [["coarse", coarse], ["fine", size]] as const) {
-    if (value !== null && value < 1) throw new Refusal(`${name} size must be at least 1, not ${value}`, `a larger ${name} size`);
+    if (value !== null && value < 1) throw refusal("solve.least", { name, value });
   }
   const found = new Map<string, Solution>();
   const kernels = known.kernel === undefined ? Array.from({ length: KERNELS }, (_, i) => i + 1) : [known.kernel];
@@ -123,7 +123,7 @@ export function chainCounts(layers: readonly Problem[], index: number): number[]
     const axis = layer.axes[index]!;
     const size = outSize(layer)[index]!;
     if (Math.max(size, ways.length) * axis.kernel > MOST_CELLS) {
-      throw new Refusal(`counts over ${size} cells are too long a list`, "a smaller input");
+      throw refusal("counts.many", { size });
     }
     const after = new Array<number>(size).fill(0);
     for (let coarse = 0; coarse < layer.coarseSize[index]!; coarse++) {
@@ -148,7 +148,7 @@ export interface Part { readonly axes: Phase[]; readonly residue: number[]; read
 /** The phases of the fine side, last axis fastest. */
 export function parts(problem: Problem): Part[] {
   const all = product(problem.axes.map((axis) => axis.stride));
-  if (all > 4096) throw new Refusal(`there are ${all} phases, and at most 4096 are listed`, "a smaller stride");
+  if (all > 4096) throw refusal("phases.many", { all });
   const found: Part[] = [];
   for (let i = 0; i < all; i++) {
     let rest = i;
@@ -176,14 +176,13 @@ export interface Chain { readonly layers: readonly Problem[] }
 export function parseChain(text: string): Chain {
   const layers: Problem[] = [];
   for (const part of text.split(";")) layers.push(parse(layers.length ? filled(part, layers.at(-1)!) : part));
-  if (layers.length > LAYERS) throw new Refusal(`a chain has 1 to ${LAYERS} layers, not ${layers.length}`);
+  if (layers.length > LAYERS) throw refusal("chain.length", { most: LAYERS, found: layers.length });
   layers.slice(1).forEach((after, i) => {
     const before = layers[i]!;
     const channels = after.op === "conv" ? after.fineChannels : after.coarseChannels;
     if (String(outSize(before)) === String(inSize(after)) && outChannels(before) === channels) return;
-    throw new Refusal(
-      `layer ${i + 1} takes ${channels} channels of (${inSize(after).join(", ")}), but layer ${i} gives ` +
-      `${outChannels(before)} of (${outSize(before).join(", ")})`, "leave out i and ci of the later layers");
+    throw refusal("chain.fits", {
+      layer: i + 1, channels, size: inSize(after).join(", "), before: i, given: outChannels(before), given_size: outSize(before).join(", ") });
   });
   return { layers };
 }
@@ -219,8 +218,7 @@ function walk(layer: Problem, index: number, cells: readonly number[], forwards:
   const axis = layer.axes[index]!;
   const [size, coarse] = [layer.fineSize[index]!, layer.coarseSize[index]!];
   if (cells.length * Math.min(axis.kernel, Math.max(size, coarse, 1)) > MOST_WALKED) {
-    throw new Refusal(`a set of ${cells.length} cells is too large to be walked; ${MOST_WALKED} are the most`,
-      "a smaller input or kernel");
+    throw refusal("chain.walked", { cells: cells.length, most: MOST_WALKED });
   }
   const found = new Set<number>();
   if ((layer.op === "conv") === forwards) {

@@ -2,7 +2,8 @@
 //
 //     fine = coarse * stride + tap * dilation - before            0 <= tap < kernel
 
-import { Refusal } from "./errors";
+import { refusal } from "./errors";
+import { say, t } from "../texts";
 
 export interface Axis {
   readonly kernel: number;
@@ -25,9 +26,8 @@ export const gcd = (a: number, b: number): number => (b ? gcd(b, a % b) : a);
 export function coarseSize(axis: Axis, size: number): number {
   const room = size + axis.before + axis.after;
   if (room < extent(axis)) {
-    throw new Refusal(
-      `kernel does not fit: (kernel_size ${axis.kernel} - 1) * dilation ${axis.dilation} + 1 = ${extent(axis)} cells, ` +
-      `but input ${size} + padding ${axis.before} + ${axis.after} = ${room}`, repairRoom(axis, size, room));
+    const { kernel, dilation, before, after } = axis;
+    throw refusal("kernel.fits", { kernel, dilation, before, after, extent: extent(axis), size, room, repair: repairRoom(axis, size, room) });
   }
   return Math.floor((room - extent(axis)) / axis.stride) + 1;
 }
@@ -36,10 +36,10 @@ function repairRoom(axis: Axis, size: number, room: number): string {
   const padding = -Math.floor((size - extent(axis)) / 2);
   if (axis.kernel > 1 && room > 1 && axis.dilation > 1) {
     const fitting = Math.floor((room - 1) / (axis.kernel - 1));
-    if (fitting >= 1) return `padding=${padding}, or dilation at most ${fitting}`;
+    if (fitting >= 1) return t("refusal.room.dilation", { padding, fitting });
   }
-  if (room >= 1 && axis.dilation === 1) return `padding=${padding}, or kernel_size at most ${room}`;
-  return `padding=${padding}`;
+  if (room >= 1 && axis.dilation === 1) return t("refusal.room.kernel", { padding, room });
+  return t("refusal.room", { padding });
 }
 
 export const smallestFine = (axis: Axis, coarse: number): number =>
@@ -48,16 +48,12 @@ export const smallestFine = (axis: Axis, coarse: number): number =>
 export function fineSize(axis: Axis, coarse: number, outputPadding: number): number {
   const limit = Math.max(axis.stride, axis.dilation);
   if (outputPadding >= limit) {
-    throw new Refusal(
-      `output_padding ${outputPadding} must be smaller than stride ${axis.stride} or dilation ${axis.dilation}`,
-      `output_padding=${limit - 1}`);
+    throw refusal("output_padding.large", { outputPadding, stride: axis.stride, dilation: axis.dilation, most: limit - 1 });
   }
   const size = smallestFine(axis, coarse) + outputPadding;
   if (size < 1) {
     const most = axis.before + axis.after + size - 1;
-    throw new Refusal(
-      `padding swallows the output: ${fineSum(axis, coarse, size)}, but a size must be at least 1`,
-      `padding=${Math.max(Math.floor(most / 2), 0)}, or a larger input`);
+    throw refusal("padding.swallows", { sum: fineSum(axis, coarse, size), half: Math.max(Math.floor(most / 2), 0) });
   }
   return size;
 }
@@ -67,10 +63,9 @@ export function checkTarget(axis: Axis, coarse: number, size: number): void {
   const last = first + Math.max(axis.stride, axis.dilation) - 1;
   if (size >= Math.max(first, 1) && size <= last) return;
   const sizes = first === last ? `${Math.max(first, 1)}` : `${Math.max(first, 1)} to ${last}`;
-  const legal = last >= 1 ? `valid sizes are ${sizes}` : "padding swallows every size";
-  throw new Refusal(
-    `output size ${size} is out of reach: with input ${coarse}, ${axisText(axis)}, ${legal}`,
-    last >= 1 ? `output_size=${Math.min(Math.max(size, first, 1), last)}` : "a smaller padding");
+  const legal = last >= 1 ? t("refusal.legal", { sizes }) : t("refusal.legal.none");
+  throw refusal("output_size.reach", { size, coarse, axis: axisText(axis), legal,
+    repair: last >= 1 ? `output_size=${Math.min(Math.max(size, first, 1), last)}` : t("refusal.legal.none.try") });
 }
 
 export const outputPadding = (axis: Axis, coarse: number, size: number): number => size - smallestFine(axis, coarse);
@@ -95,7 +90,7 @@ export const axisText = (axis: Axis): string =>
   `kernel_size ${axis.kernel}, stride ${axis.stride}, dilation ${axis.dilation}, padding ${padText(axis)}`;
 
 export const axisName = (index: number, rank: number): string =>
-  rank <= 3 ? ["width", "height", "depth"][rank - 1 - index]! : `${index} of ${rank}`;
+  rank <= 3 ? say(`axis.${["width", "height", "depth"][rank - 1 - index]!}`) : `${index} of ${rank}`;
 
 // -- phases and overlap -------------------------------------------------------------------------------------------
 

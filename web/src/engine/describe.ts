@@ -205,7 +205,8 @@ function zeroTables(trace: Trace, turned: Trace): [Table[], string[]] {
   for (const [name, key, found] of [["zero-insert", "zero.output", turned], ["unturned", "zero.unturned", wrong]] as const) {
     tables.push(...planes(name, say(key), turned.outShape, texts(found.y))[0]);
   }
-  const equal = say(same(turned.y, trace.y) ? "why.zero-insert.equal" : "why.zero-insert.differs");
+  const equal = same(turned.y, trace.y) ? say("why.zero-insert.equal") :
+    p.mode === "zeros" ? say("why.zero-insert.differs") : say("why.zero-insert.folded", { mode: p.mode });
   return [tables, [...why, equal, say(same(wrong.y, trace.y) ? "why.zero-insert.same" : "why.zero-insert.unequal")]];
 }
 

@@ -1,5 +1,7 @@
 // What the page refuses, in Python's words: the rule, the axis, the repair.
 
+import { type Values, has, say, t } from "../texts";
+
 export class Refusal extends Error {
   constructor(readonly rule: string, readonly repair = "", public axis = "") {
     super(rule);
@@ -8,8 +10,15 @@ export class Refusal extends Error {
 
   /** All of it on one line. */
   get sentence(): string {
-    return this.rule + (this.axis ? ` (axis ${this.axis})` : "") + (this.repair ? `; try ${this.repair}` : "");
+    const rule = this.axis ? t("refusal.axis", { rule: this.rule, axis: this.axis }) : this.rule;
+    return this.repair ? t("refusal.try", { rule, repair: this.repair }) : rule;
   }
+}
+
+/** A refusal in the words of english.json; what to try instead stands there beside it. */
+export function refusal(key: string, values: Values = {}, axis = ""): Refusal {
+  const name = `page.refusal.${key}`;
+  return new Refusal(say(name, values), has(`${name}.try`) ? say(`${name}.try`, values) : "", axis);
 }
 
 /** Whatever was thrown, as a sentence. */

@@ -2,6 +2,8 @@
 //
 // An integer trace holds numbers while every sum stays below 2^53, and bigints beyond. A complex number is a pair.
 
+import { say } from "../texts";
+
 export interface Complex { readonly re: number; readonly im: number }
 export type Num = number | bigint | Complex;
 
@@ -111,7 +113,7 @@ export const add = (values: readonly Num[], zero: Num = 0): Num => values.reduce
 /** Up to 12 items; of more the first four and the last two. */
 export function elided<T>(items: readonly T[], write: (item: T) => string, full = false): string[] {
   if (full || items.length <= ELIDE) return items.map(write);
-  const more = `... ${items.length - HEAD - TAIL} more ...`;
+  const more = say("sum.more", { more: items.length - HEAD - TAIL });
   return [...items.slice(0, HEAD).map(write), more, ...items.slice(-TAIL).map(write)];
 }
 
@@ -125,7 +127,7 @@ export function dotText(terms: readonly Term[], bias: Num | null, full = false):
   const tail: Num[] = bias === null ? [] : [bias];
   const values = [...terms.map((t) => t.product), ...tail];
   const total = number(add(values));
-  if (!terms.length) return ["no products", ...tail.map(term)].join(" + ") + ` = ${total}`;
+  if (!terms.length) return [say("cell.nothing"), ...tail.map(term)].join(" + ") + ` = ${total}`;
   const sides = [elided<Part>([...terms, ...tail], factors, full).join(" + ")];
   if (values.length > 1) sides.push(elided(values, term, full).join(" + "));
   return [...sides, total].join(" = ");
@@ -133,7 +135,7 @@ export function dotText(terms: readonly Term[], bias: Num | null, full = false):
 
 /** The products that one input cell paints. */
 export function scatterText(terms: readonly Term[], full = false): string {
-  if (!terms.length) return "no products";
+  if (!terms.length) return say("cell.nothing");
   const left = elided<Part>(terms, factors, full).join(", ");
   return `${left} = ${elided(terms, (t) => number(t.product), full).join(", ")}`;
 }
@@ -141,9 +143,9 @@ export function scatterText(terms: readonly Term[], full = false): string {
 export function channelText(
   sums: readonly (readonly [number, Num])[], total: Num, bias: Num | null, full = false,
 ): string {
-  const parts = elided(sums, ([channel, sum]) => `channel ${channel}: ${number(sum)}`, full);
-  if (bias !== null) parts.push(`bias ${number(bias)}`);
-  return [...parts, `sum ${number(total)}`].join(", ");
+  const parts = elided(sums, ([channel, sum]) => say("sum.channel", { channel, value: number(sum) }), full);
+  if (bias !== null) parts.push(say("cell.bias", { value: number(bias) }));
+  return [...parts, say("sum.total", { value: number(total) })].join(", ");
 }
 
 // -- JSON ---------------------------------------------------------------------------------------------------------

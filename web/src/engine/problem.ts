@@ -1,6 +1,7 @@
 // One operation with all its sizes, and the string that names it. The twin of geometry/problem.py and notation.py.
 
-import { Refusal, repr, tuple } from "./errors";
+import { t } from "../texts";
+import { Refusal, refusal, repr, tuple } from "./errors";
 import {
   type Axis, axisName, checkTarget, coarseSize, coarseSum, extent, fine, fineSize, fineSum, outputPadding,
 } from "./axis";
@@ -73,10 +74,9 @@ export interface Fields {
 
 function count(name: string, value: number, least: number | null): number {
   if (least !== null && value < least) {
-    throw new Refusal(`${name} must be at least ${least}, not ${value}`,
-      name.includes(" ") ? `a larger ${name}` : `${name}=${least}`);
+    throw refusal("least", { name, least, value, repair: name.includes(" ") ? t("refusal.larger", { name }) : `${name}=${least}` });
   }
-  if (Math.abs(value) > LARGEST) throw new Refusal(`${name} is too large for the page`, "a smaller number");
+  if (Math.abs(value) > LARGEST) throw refusal("large", { name });
   return value;
 }
 
@@ -129,14 +129,13 @@ function convAxes(
   const axes = typeof padding === "string" ?
     bare.map((axis, i) => wordAxis(axis, padding, size[i]!)) : padded(bare, padding);
   if (extra.some(Boolean)) {
-    throw new Refusal("output_padding belongs to conv_transpose, not to conv", "output_padding=0");
+    throw refusal("output_padding.conv");
   }
   const sizes = axes.map((axis, i) => naming(i, axes.length, () => coarseSize(axis, size[i]!)));
   if (target) {
     perAxis("output_size", target, 1).forEach((asked, i) => naming(i, axes.length, () => {
       if (asked === sizes[i]) return;
-      throw new Refusal(`output size ${asked} is not what a convolution gives: ${coarseSum(axes[i]!, size[i]!)}`,
-        `output_size=${sizes[i]}`);
+      throw refusal("output_size.conv", { asked, sum: coarseSum(axes[i]!, size[i]!), size: sizes[i]! });
     }));
   }
   return [axes, sizes];
@@ -148,7 +147,7 @@ function transposedAxes(
   const all = bare.length;
   const asked = target && perAxis("output_size", target, 1);
   if (asked && extra.some(Boolean)) {
-    throw new Refusal("output_padding and output_size both choose the output size", "only one of them");
+    throw refusal("output_size.twice");
   }
   if (padding === "valid" || typeof padding !== "string") {
     const axes = typeof padding === "string" ? bare : padded(bare, padding);
@@ -157,16 +156,14 @@ function transposedAxes(
     return [axes, asked];
   }
   if (extra.some(Boolean)) {
-    throw new Refusal(`padding='${padding}' fixes the output at input * stride, so output_padding has no meaning`,
-      "output_size=… instead of output_padding");
+    throw refusal("output_padding.word", { padding });
   }
   const targets = asked ?? size.map((n, i) => n * bare[i]!.stride);
   const axes = bare.map((axis, i) => naming(i, all, () => {
     const [n, fineCells] = [size[i]!, targets[i]!];
     if (Math.ceil(fineCells / axis.stride) !== n) {
-      throw new Refusal(
-        `output size ${fineCells} is out of reach: with input ${n}, stride ${axis.stride} and padding='${padding}', ` +
-        `valid sizes are ${(n - 1) * axis.stride + 1} to ${n * axis.stride}`, `output_size=${n * axis.stride}`);
+      throw refusal("output_size.word", {
+        fineCells, n, stride: axis.stride, padding, first: (n - 1) * axis.stride + 1, last: n * axis.stride });
     }
     if (padding !== "causal") return wordAxis(axis, padding, fineCells);
     return { ...axis, after: Math.max(0, fine(axis, n - 1, axis.kernel - 1) + 1 - fineCells) };
@@ -194,9 +191,8 @@ function checkChannels(fineChannels: number, coarseChannels: number, groups: num
     if (channels % groups === 0) continue;
     let legal = Math.min(fineChannels, coarseChannels, groups, 4096);
     while (legal > 1 && (fineChannels % legal || coarseChannels % legal)) legal--;
-    throw new Refusal(
-      `groups ${groups} must divide the channels, but ${channels} = ` +
-      `${Math.floor(channels / groups)} * ${groups} + ${channels % groups}`, `groups=${Math.max(legal, 1)}`);
+    throw refusal("groups", {
+      groups, channels, parts: Math.floor(channels / groups), rest: channels % groups, legal: Math.max(legal, 1) });
   }
 }
 
@@ -204,16 +200,15 @@ function checkReflection(p: Problem): void {
   const needed = { zeros: 0, replicate: 1, circular: 1, reflect: 2 }[p.mode];
   p.axes.forEach((axis, i) => {
     if (p.fineSize[i]! >= needed || !(axis.before || axis.after > 0)) return;
-    throw new Refusal(
-      `padding_mode '${p.mode}' needs at least ${needed} cells to pad from, not ${p.fineSize[i]}`,
-      p.fineSize[i] ? "padding_mode='replicate'" : "padding_mode='zeros'", axisName(i, rank(p)));
+    throw refusal("mode", {
+       mode: p.mode, needed, size: p.fineSize[i]!, repair: p.fineSize[i] ? "padding_mode='replicate'" : "padding_mode='zeros'" }, axisName(i, rank(p)));
   });
 }
 
 /** The other direction over the same cells with the same weight. */
 export function adjoint(p: Problem): Problem {
   const empty = p.fineSize.indexOf(0);
-  if (empty >= 0) throw new Refusal("a transposed convolution cannot give 0 cells", "", axisName(empty, rank(p)));
+  if (empty >= 0) throw refusal("empty", {}, axisName(empty, rank(p)));
   if (p.op === "conv") return { ...p, op: "conv_transpose" };
   const axes = p.axes.map((axis, i) => {
     const surplus = outputPadding(axis, p.coarseSize[i]!, p.fineSize[i]!);
@@ -248,11 +243,11 @@ export const parse = (text: string): Problem => makeProblem(read(text));
 
 /** The fields that a problem's string stands for. */
 export function read(text: unknown): Fields {
-  if (typeof text !== "string") throw new Refusal("a problem is a string", "'conv i5x5 k3x3'");
+  if (typeof text !== "string") throw refusal("string");
   const [op, fields, words] = tokens(text);
   for (const [key, meaning] of [["i", "input size"], ["k", "kernel_size"]] as const) {
     if (!(key in fields)) {
-      throw new Refusal(`a problem needs ${key} (${meaning}), which is missing in ${repr(text)}`, `${key}3x3`);
+      throw refusal("missing", { key, meaning, text: repr(text) });
     }
   }
   const all = Math.max(...Object.values(fields).map((entries) => entries.length));
@@ -260,10 +255,10 @@ export function read(text: unknown): Fields {
   const list = (key: string): number[] | undefined => spreads[key] as number[] | undefined;
   const one = (key: string): number | undefined => list(key)?.[0];
   if ("p" in fields && words.padding) {
-    throw new Refusal(`p and '${words.padding}' both choose the padding`, "only one of them");
+    throw refusal("padding.twice", { padding: words.padding });
   }
   if (op === "conv_weight_gradient") {
-    throw new Refusal("a weight gradient has no trace of its own", "the view gradient of conv");
+    throw refusal("weight_gradient");
   }
   const pads = spreads.p?.map((entry): [number, number] => (typeof entry === "number" ? [entry, entry] : entry));
   return {
@@ -279,7 +274,7 @@ type Words = Partial<Record<"padding" | "mode" | "flip" | "nhwc" | "dtype", stri
 
 function tokens(text: string): [string, Record<string, Entry[]>, Words] {
   if (text.length > MAX_TEXT) {
-    throw new Refusal(`a problem has at most ${MAX_TEXT} characters, not ${text.length}`);
+    throw refusal("long", { most: MAX_TEXT, found: text.length });
   }
   const parts = text.split(/\s+/).filter(Boolean);
   const op = parts.length && OPERATIONS.includes(parts[0]!) ? parts.shift()! : "conv";
@@ -291,7 +286,7 @@ function tokens(text: string): [string, Record<string, Entry[]>, Words] {
     if (!kind && !match) throw unknown(token);
     const key = kind ?? match![1]!;
     if (key in fields || key in words) {
-      throw new Refusal(`${key} appears twice in a problem, the second time as ${repr(token)}`, "one of them");
+      throw refusal("twice", { key, token: repr(token) });
     }
     if (kind) words[kind] = token;
     else fields[key] = match![2]!.split("x").map((entry) => readEntry(key, entry));
@@ -308,10 +303,10 @@ function wordKind(token: string): keyof Words | undefined {
 
 function readEntry(key: string, text: string): Entry {
   const longest = Math.max(...text.split(":").map((part) => part.length));
-  if (longest > 1000) throw new Refusal(`${key} has more than 1000 digits, which is no size`, `${key}3`);
-  if (longest > 13) throw new Refusal(`${key} is too large for the page`, `${key}3`);
+  if (longest > 1000) throw refusal("digits", { key });
+  if (longest > 13) throw refusal("large.field", { key });
   if (text.includes(":") && key !== "p") {
-    throw new Refusal(`only padding takes a before:after pair, not ${key}${text}`, "p1:2");
+    throw refusal("pair", { key, text });
   }
   if (!text.includes(":")) return Number(text);
   const [before, after] = text.split(":");
@@ -320,23 +315,20 @@ function readEntry(key: string, text: string): Entry {
 
 function spread(key: string, entries: Entry[], all: number): Entry[] {
   if (["n", "ci", "co", "g"].includes(key)) {
-    if (entries.length !== 1) throw new Refusal(`${key} is one number, not ${entries.length}`, `${key}${entries[0]}`);
+    if (entries.length !== 1) throw refusal("one", { key, found: entries.length, first: String(entries[0]) });
     return entries;
   }
   if (entries.length !== 1 && entries.length !== all) {
-    throw new Refusal(`${key} has ${entries.length} entries, but the problem has ${all} spatial axes`,
-      `${key}${entries[0]}`);
+    throw refusal("entries", { key, found: entries.length, all, first: String(entries[0]) });
   }
   return entries.length === 1 ? new Array<Entry>(all).fill(entries[0]!) : entries;
 }
 
 function unknown(token: string): Refusal {
   const shown = token.length <= 40 ? token : token.slice(0, 37) + "...";
-  if (OPERATIONS.includes(token)) return new Refusal(`the operation ${repr(shown)} must come first in a problem`);
+  if (OPERATIONS.includes(token)) return refusal("first", { shown: repr(shown) });
   const near = closest(token.slice(0, 40), [...OPERATIONS, ...PADDINGS, ...MODES, ...DTYPES, "flip", "nhwc"]);
-  return new Refusal(
-    `${repr(shown)} is no field of a problem: n ci co i k s p d op o g with numbers such as i5x5, or a word`,
-    near ?? "conv n1 ci1 co1 i5x5 k3x3 s2 p1 f32");
+  return refusal("field", { shown: repr(shown), repair: near ?? "conv n1 ci1 co1 i5x5 k3x3 s2 p1 f32" });
 }
 
 // difflib.get_close_matches(word, words, n=1): the ratio of matching blocks, at least 0.6.

@@ -5,7 +5,7 @@
 
 import { fine } from "./axis";
 import { type Problem, coarseShape, fineShape, kernelSize, product, weightShape } from "./problem";
-import { Refusal } from "./errors";
+import { refusal } from "./errors";
 
 const LARGEST_TABLE = 30_000_000;
 
@@ -24,7 +24,8 @@ interface Folded {
   readonly table: Int32Array; // (coarse, taps)
 }
 
-interface Pair { readonly coarse: number; readonly tap: number }
+/** The entries of a folded axis by fine cell: those of cell i are entries[starts[i]] … entries[starts[i + 1] - 1]. */
+interface Reversed { readonly starts: Int32Array; readonly entries: Int32Array } // an entry is coarse * taps + tap
 
 /** Rows as three columns; `inp` is -1 where a window meets padding. */
 export interface Rows { readonly out: number[]; readonly inp: number[]; readonly weight: number[] }
@@ -38,7 +39,7 @@ export class Taps {
   readonly perCoarse: number;
   private readonly coarsePlane: number;
   private readonly finePlane: number;
-  private reversed: [Pair[][], Pair[][]] | null = null;
+  private reversed: [Reversed, Reversed] | null = null;
 
   constructor(readonly problem: Problem) {
     const axes = problem.axes.map((_, i) => alongAxis(problem, i));
@@ -98,14 +99,14 @@ export class Taps {
     const position = cell % this.finePlane;
     const channel = Math.floor(cell / this.finePlane) % problem.fineChannels;
     const batch = Math.floor(cell / this.finePlane / problem.fineChannels);
-    const pairs: Pair[] = [];
-    for (const r of upper[Math.floor(position / columns.fine)]!) {
-      for (const c of lower[position % columns.fine]!) {
-        pairs.push({ coarse: r.coarse * columns.coarse + c.coarse, tap: r.tap * columns.taps + c.tap });
+    const pairs: { coarse: number; tap: number }[] = [];
+    for (const r of entriesOf(upper, Math.floor(position / columns.fine))) {
+      const [rowCell, rowTap] = [Math.floor(r / rows.taps) * columns.coarse, (r % rows.taps) * columns.taps];
+      for (const c of entriesOf(lower, position % columns.fine)) {
+        pairs.push({ coarse: rowCell + Math.floor(c / columns.taps), tap: rowTap + (c % columns.taps) });
       }
     }
     pairs.sort((a, b) => a.coarse - b.coarse || a.tap - b.tap);
-    void rows;
     const group = Math.floor(channel / perFine);
     for (let k = group * perCoarse; k < (group + 1) * perCoarse; k++) {
       const weights = (k * perFine + (channel % perFine)) * kernel;
@@ -117,8 +118,8 @@ export class Taps {
     return found;
   }
 
-  /** The rows that use one weight cell. */
-  ofWeight(weight: number): Rows {
+  /** The rows that use one weight cell; at most so many. */
+  ofWeight(weight: number, most = Infinity): Rows {
     const found = empty();
     const { kernel, perFine, problem, coarsePlane } = this;
     const channel = Math.floor(weight / kernel / perFine);
@@ -127,7 +128,7 @@ export class Taps {
     const [a, b] = [Math.floor(tap / this.columns.taps), tap % this.columns.taps];
     for (let batch = 0; batch < problem.batch; batch++) {
       const plane = batch * problem.fineChannels + Math.floor(channel / this.perCoarse) * perFine + within;
-      for (let position = 0; position < coarsePlane; position++) {
+      for (let position = 0; position < coarsePlane && found.out.length < most; position++) {
         const row = this.rows.table[Math.floor(position / this.columns.coarse) * this.rows.taps + a]!;
         const column = this.columns.table[(position % this.columns.coarse) * this.columns.taps + b]!;
         if (row < 0 || column < 0) continue;
@@ -136,6 +137,21 @@ export class Taps {
       }
     }
     return found;
+  }
+
+  /** How many input cells one weight cell meets. */
+  metBy(weight: number): number {
+    const { kernel, problem, columns } = this;
+    const tap = problem.flip ? kernel - 1 - (weight % kernel) : weight % kernel;
+    const met = (folded: Folded, own: number): number => {
+      const cells = new Set<number>();
+      for (let coarse = 0; coarse < folded.coarse; coarse++) {
+        const cell = folded.table[coarse * folded.taps + own]!;
+        if (cell >= 0) cells.add(problem.op === "conv" ? cell : coarse);
+      }
+      return cells.size;
+    };
+    return problem.batch * met(this.rows, Math.floor(tap / columns.taps)) * met(columns, tap % columns.taps);
   }
 
   ofOutput = (cell: number): Rows => (this.problem.op === "conv" ? this.ofCoarse(cell) : this.ofFine(cell));
@@ -167,7 +183,7 @@ export class Taps {
   }
 
   // For each fine cell of a folded axis, the coarse cells and taps that meet it.
-  private reverse(): [Pair[][], Pair[][]] {
+  private reverse(): [Reversed, Reversed] {
     this.reversed ??= [turned(this.rows), turned(this.columns)];
     return this.reversed;
   }
@@ -175,16 +191,18 @@ export class Taps {
 
 const empty = (): Rows => ({ out: [], inp: [], weight: [] });
 
-function turned(folded: Folded): Pair[][] {
-  const found: Pair[][] = Array.from({ length: folded.fine }, () => []);
-  for (let coarse = 0; coarse < folded.coarse; coarse++) {
-    for (let tap = 0; tap < folded.taps; tap++) {
-      const cell = folded.table[coarse * folded.taps + tap]!;
-      if (cell >= 0) found[cell]!.push({ coarse, tap });
-    }
-  }
-  return found;
+// Counted, then filled: a table of millions takes milliseconds, where a list for each cell took seconds.
+function turned({ table, fine: size }: Folded): Reversed {
+  const starts = new Int32Array(size + 1);
+  for (let entry = 0; entry < table.length; entry++) if (table[entry]! >= 0) starts[table[entry]! + 1]!++;
+  for (let cell = 0; cell < size; cell++) starts[cell + 1]! += starts[cell]!;
+  const next = starts.slice();
+  const entries = new Int32Array(starts[size]!);
+  for (let entry = 0; entry < table.length; entry++) if (table[entry]! >= 0) entries[next[table[entry]!]!++] = entry;
+  return { starts, entries };
 }
+
+const entriesOf = ({ starts, entries }: Reversed, cell: number): Int32Array => entries.subarray(starts[cell], starts[cell + 1]);
 
 function alongAxis(problem: Problem, i: number): Folded {
   const axis = problem.axes[i]!;
@@ -217,8 +235,7 @@ function joined(a: Folded, b: Folded): Folded {
 
 function check(entries: number, coarse: number, size: number): void {
   if (entries <= LARGEST_TABLE && size <= LARGEST_TABLE) return;
-  throw new Refusal(`${coarse} cells along one axis that meet ${size} others are too many for the page`,
-    "smaller sizes, or Python");
+  throw refusal("table", { coarse, size });
 }
 
 export const arrayShape = (problem: Problem, side: "fine" | "coarse"): number[] =>

@@ -3,7 +3,8 @@
 // Products first, then sums strictly left to right in the order of the rows, in doubles or in exact integers: the bits
 // are Python's. Nothing is computed before it is asked for.
 
-import { Refusal, tuple } from "./errors";
+import { t } from "../texts";
+import { refusal, tuple } from "./errors";
 import {
   type Complex, type Num, type Term, add, channelText, complex, dotText, isComplex, jsonNumber, jsonText, multiply,
   number, plus, readNumber, scatterText,
@@ -64,15 +65,15 @@ export class Trace {
   get withheld(): string {
     const cells = product(this.outShape);
     const terms = this.count * this.taps.terms;
-    if (cells > CELLS) return `the output has ${cells} cells, and at most ${CELLS} are computed`;
-    if (terms > MULTIPLICATIONS) return `the output takes ${terms} multiplications, and at most ${MULTIPLICATIONS} are made`;
+    if (cells > CELLS) return t("refusal.output.cells", { cells, most: CELLS });
+    if (terms > MULTIPLICATIONS) return t("refusal.output.terms", { terms, most: MULTIPLICATIONS });
     return "";
   }
 
   /** The output, flat. */
   get y(): Values {
     if (this.wholeY) return this.wholeY;
-    if (this.withheld) throw new Refusal(this.withheld, "the steps one by one, or a smaller problem");
+    if (this.withheld) throw refusal("withheld", { rule: this.withheld });
     const total = zeros(product(this.outShape), this.x, this.zero);
     for (let coarse = 0; coarse < this.count; coarse++) this.accumulate(total, coarse);
     if (this.bias) {
@@ -225,19 +226,15 @@ export class Trace {
 
 function checkTerms(index: number, terms: number): void {
   if (terms <= TERMS) return;
-  throw new Refusal(`step ${index} has ${terms} products, and at most ${TERMS} are shown one by one`,
-    "a smaller kernel, or fewer channels");
+  throw refusal("step.many", { index, terms, most: TERMS });
 }
 
 function checkWritten(steps: number, terms: number, numbers: number): void {
   if (steps * (terms + 10) > WRITTEN) {
-    throw new Refusal(
-      `the JSON would hold ${steps} steps of ${terms} products, and at most ${WRITTEN} products are written ` +
-      "(a step counts as 10 more)", "text(), or a picture");
+    throw refusal("json.products", { steps, terms, most: WRITTEN });
   }
   if (numbers > NUMBERS) {
-    throw new Refusal(`the JSON would hold ${numbers} numbers, and at most ${NUMBERS} are written`,
-      "text(), or a picture");
+    throw refusal("json.numbers", { numbers, most: NUMBERS });
   }
 }
 
@@ -292,8 +289,7 @@ export function makeTrace(problem: Problem | string, x?: unknown, weight?: unkno
 function counting(name: string, shape: number[]): Float64Array {
   const size = product(shape);
   if (size > CELLS) {
-    throw new Refusal(`${name} of shape ${tuple(shape)} has ${size} cells, and at most ${CELLS} numbers are made up`,
-      `a smaller problem, or an array as ${name}`);
+    throw refusal("counting", { name, shape: tuple(shape), size, most: CELLS });
   }
   return Float64Array.from({ length: size }, (_, i) => i + 1);
 }
@@ -301,7 +297,7 @@ function counting(name: string, shape: number[]): Float64Array {
 function digits(shape: number[]): Num[] {
   const taps = product(shape.slice(2));
   if (taps > 18) {
-    throw new Refusal(`a kernel of ${taps} taps has too many digits to read: at most 18`, "k3x3");
+    throw refusal("digits.kernel", { taps });
   }
   return Array.from({ length: product(shape) }, (_, i) => readNumber(`1${"0".repeat(i % taps)}`)!);
 }
@@ -314,8 +310,7 @@ function fitted(name: string, value: unknown, shape: number[]): Num[] | Float64A
     found.every((n, i) => n === shape[lead + i]);
   if (!fits) {
     const first = [0, 1].find((axis) => shape[axis] !== 1) ?? 2;
-    throw new Refusal(`${name} has shape ${tuple(found)}, but the problem says ${tuple(shape)}`,
-      `${name} of shape ${tuple(shape.slice(first))}`);
+    throw refusal("shape", { name, found: tuple(found), shape: tuple(shape), short: tuple(shape.slice(first)) });
   }
   return values;
 }
@@ -323,8 +318,7 @@ function fitted(name: string, value: unknown, shape: number[]): Num[] | Float64A
 function readBias(value: unknown, channels: number): Num[] {
   const [values, shape] = flatten("bias", Array.isArray(value) ? value : [value]);
   if (shape.length !== 1 || shape[0] !== channels) {
-    throw new Refusal(`bias has shape ${tuple(shape)}, but there are ${channels} output channels`,
-      `${channels} numbers`);
+    throw refusal("bias.shape", { shape: tuple(shape), channels });
   }
   return values;
 }
@@ -334,20 +328,20 @@ export function flatten(name: string, value: unknown): [Num[], number[]] {
   const shape: number[] = [];
   for (let at = value; Array.isArray(at); at = at[0]) {
     shape.push(at.length);
-    if (shape.length > 64) throw new Refusal(`${name} is nested too deeply`, "lists of at most 64 levels");
+    if (shape.length > 64) throw refusal("nested", { name });
   }
   const values: Num[] = [];
   const collect = (part: unknown, depth: number): void => {
     if (depth < shape.length) {
       if (!Array.isArray(part) || part.length !== shape[depth]) {
-        throw new Refusal(`${name} is not a rectangular array`, "rows of equal length");
+        throw refusal("rectangular", { name });
       }
       for (const entry of part) collect(entry, depth + 1);
       return;
     }
     const read = readNumber(part);
     if (read === undefined) {
-      throw new Refusal(`${name} holds ${JSON.stringify(part)?.slice(0, 40)}, which is no number`, "numbers only");
+      throw refusal("number", { name, entry: JSON.stringify(part)?.slice(0, 40) });
     }
     values.push(read);
   };
@@ -365,7 +359,7 @@ function kindOf(problem: Problem, arrays: readonly (Num[] | Float64Array | null)
     known.some((values) => (values as Num[]).some((value: Num) => test(value)));
   const whole = !some((value) => !isWhole(value));
   if (isInteger(problem) && !whole) {
-    throw new Refusal(`the problem's dtype is ${problem.dtype}, but the numbers are not integers`);
+    throw refusal("dtype", { dtype: problem.dtype });
   }
   if (some(isComplex)) return ["complex", false];
   if (!whole || (!isInteger(problem) && !some(isBig))) return ["float", false];
@@ -389,8 +383,7 @@ function widen(values: Num[] | Float64Array, kind: Kind, wide: boolean): Values 
   return Float64Array.from(values, (value) => {
     const close = Number(value);
     if (typeof value === "bigint" && (!Number.isFinite(close) || BigInt(close) !== value)) {
-      throw new Refusal("an integer that float64 cannot hold exactly stands beside floats",
-        "integers only, or smaller ones");
+      throw refusal("mixed");
     }
     return close;
   });

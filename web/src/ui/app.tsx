@@ -1,7 +1,8 @@
 // The frame: settings on the left, views in the middle, reasons on the right, the formula at the foot.
 
-import type { JSX } from "preact";
+import { Component, type ComponentChildren, type JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { sentence } from "../engine/errors";
 import { toHash, VIEWS, type View } from "../state";
 import { t } from "../texts";
 import { ViewBody } from "../views/all";
@@ -34,6 +35,9 @@ export function App({ embedded = false }: { embedded?: boolean }): JSX.Element {
 
   return (
     <div class={`twofold ${embedded ? "embedded" : ""}`} ref={root}>
+      <button type="button" class="skip" data-testid="skip"
+        onClick={() => ["main td[tabindex='0'], main canvas[tabindex]", "main :is(button, input, textarea)"]
+          .map((what) => root.current?.querySelector<HTMLElement>(what)).find(Boolean)?.focus()}>{t("head.skip")}</button>
       <header class="head">
         <h1><Logo /> Twofold <span>{t("head.claim")}</span></h1>
         <div class="actions">
@@ -94,9 +98,20 @@ function View({ name }: { name: View }): JSX.Element {
   return (
     <section class={`view view-${name}`} aria-label={t(`view.${name}`)}>
       <h2>{title}</h2>
-      <ViewBody name={name} />
+      <Guard key={`${store.link.value.problem} ${name}`}><ViewBody name={name} /></Guard>
     </section>
   );
+}
+
+// What nobody foresaw becomes a sentence in the place of one view; the rest of the page stays.
+class Guard extends Component<{ children: ComponentChildren }, { refused: string }> {
+  override state = { refused: "" };
+  override componentDidCatch(error: unknown): void {
+    this.setState({ refused: sentence(error) });
+  }
+  render(): ComponentChildren {
+    return this.state.refused ? <p class="complaint" role="alert">{this.state.refused}</p> : this.props.children;
+  }
 }
 
 // Another view under this one: what is lit in one is lit in both.

@@ -6,8 +6,7 @@ import { effect } from "@preact/signals";
 import { number } from "../engine/numbers";
 import { product } from "../engine/problem";
 import { type Trace, type Values, unravel } from "../engine/trace";
-import { spoken } from "../engine/words";
-import { type ArrayName, type Cell, type Selection, ringOf } from "../store";
+import { type ArrayName, type Cell, type Selection, nameOf, ringOf } from "../store";
 import { t } from "../texts";
 import { useStore } from "./context";
 import { Grid, type Mark, range } from "./grid";
@@ -17,8 +16,9 @@ export const MOST_ROWS = 40;
 const MOST_COLUMNS = 64;
 const MOST_CELLS = 1600;
 const MOST_PLANES = 12;
-const MOST_SHOWN = 2500; // cells of all planes that are drawn at once
+const MOST_SHOWN = 1500; // cells of all planes that are drawn at once
 const MOST_RING = 6;
+const MOST_ROOMY = 100; // cells; more of them, in several planes, are drawn smaller
 const WINDOW = 10;
 
 export interface Planes { readonly rows: number; readonly columns: number; readonly count: number; readonly size: number }
@@ -58,6 +58,7 @@ export interface ArrayProps {
   edit?: boolean;
   index?(index: number): number; // where a cell stands in the array itself (a turned kernel)
   plain?: boolean; // no ring of padding
+  gradient?: string; // the array's gradient, by this name
 }
 
 /** Shape and numbers of an array of the trace; the output is asked for only here. */
@@ -83,13 +84,14 @@ export function ArrayView(props: ArrayProps): JSX.Element {
   const [first, setFirst] = useState(0);
   const shape = shapeOf(trace, array);
   const planes = planesOf(shape);
-  const title = props.title ?? t(`array.${array}`);
+  const title = props.title ?? props.gradient ?? t(`array.${array}`);
   const most = isLarge(planes) ? 4 : Math.max(1, Math.min(MOST_PLANES, Math.floor(MOST_SHOWN / planes.size)));
   const shown = range(first, Math.min(first + most, planes.count));
   if (!planes.count) return <p class="note">{t("array.empty", { name: t(`array.${array}`) })}</p>;
   const name = array === "weight" ? weightPlaneName : planeName;
+  const dense = shown.length > 2 && shown.length * planes.size > MOST_ROOMY && !isLarge(planes);
   return (
-    <div class="array">
+    <div class={`array ${dense ? "dense" : ""}`}>
       {shown.map((plane) => {
         const id = planes.count > 1 ? `${props.id ?? array}-${plane}` : props.id ?? array;
         const suffix = name(shape, plane);
@@ -110,9 +112,16 @@ export function ArrayView(props: ArrayProps): JSX.Element {
 
 export const sizeText = (shape: readonly number[]): string => shape.slice(2).join("×");
 
+/** A sign and what follows it, which stay on one line. */
+export const Joined = ({ sign, children }: { sign?: string | false; children: ComponentChildren }): JSX.Element => (
+  <div class="joined">{sign && <span class="sign" aria-hidden="true">{sign}</span>}{children}</div>
+);
+
 interface PlaneProps extends ArrayProps { id: string; plane: number; planes: Planes; caption: ComponentChildren; shape: number[] }
 
-function useMarks(props: PlaneProps, rowAt = 0, columnAt = 0): (selection: Selection) => Mark[] {
+function useMarks(
+  props: PlaneProps, rowAt = 0, columnAt = 0, rows = props.planes.rows, columns = props.planes.columns,
+): (selection: Selection) => Mark[] {
   const { trace, array, plane, planes } = props;
   const back = useMemo(() => {
     if (!props.index) return null;
@@ -121,8 +130,15 @@ function useMarks(props: PlaneProps, rowAt = 0, columnAt = 0): (selection: Selec
     return map;
   }, [props.index, plane, planes.size]);
   return (selection) => {
+    const { cell } = selection;
+    if (selection.cut && cell?.array === "weight" && array !== "weight") {
+      // Of too many rows only the first are listed: the cells in sight are asked instead.
+      const meets = trace.taps[array === "input" ? "ofInput" : "ofOutput"];
+      return range(0, rows * columns).map((i): [number, number] => [Math.floor(i / columns), i % columns]).filter(([row, column]) =>
+        meets(plane * planes.size + (row + rowAt) * planes.columns + column + columnAt).weight.includes(cell.index));
+    }
     const marks = marksOf(trace, array, selection, (index) => back ? back.get(index) ?? -1 : index, plane * planes.size, planes, rowAt, columnAt);
-    if (array !== "input" || !selection.cell) return marks;
+    if (array !== "input" || !cell) return marks;
     return marks.concat(ringOf(trace, selection).filter(([p]) => p === plane)
       .map(([, row, column]): Mark => [row - rowAt, column - columnAt]));
   };
@@ -154,7 +170,7 @@ function marksOf(
 }
 
 function SmallPlane(props: PlaneProps): JSX.Element {
-  const { trace, array, plane, planes, shape } = props;
+  const { trace, array, plane, planes } = props;
   const start = plane * planes.size;
   const at = (row: number, column: number): number => start + row * planes.columns + column;
   const text = textOf(props);
@@ -163,15 +179,15 @@ function SmallPlane(props: PlaneProps): JSX.Element {
   return (
     <Grid id={props.id} caption={props.caption} label={captionText(props)} rows={planes.rows} columns={planes.columns}
       tone={array} text={(row, column) => text(at(row, column))}
-      say={(row, column) => spoken(array, unravel(real(at(row, column)), shape), shape)}
-      cell={(row, column): Cell => ({ array, index: real(at(row, column)) })}
+      say={(row, column) => nameOf(trace, { array, index: real(at(row, column)), gradient: props.gradient !== undefined })}
+      cell={(row, column): Cell => ({ array, index: real(at(row, column)), gradient: props.gradient !== undefined })}
       className={props.className && ((row, column) => props.className!(at(row, column)))}
       marks={marks} ring={array === "input" && !props.plain ? ringSizes(trace, plane) : undefined} edit={props.edit} />
   );
 }
 
-const captionText = (props: PlaneProps): string =>
-  `${props.array}${props.planes.count > 1 ? ` ${props.plane}` : ""}`;
+const captionText = ({ array, gradient, shape, plane }: PlaneProps): string =>
+  `${gradient ?? array} ${(array === "weight" ? weightPlaneName : planeName)(shape, plane)}`.trim();
 
 // The padding of a convolution, drawn around its input; of a large one the nearest cells.
 function ringSizes(trace: Trace, plane: number): GridRing | undefined {
@@ -204,13 +220,14 @@ import { copied as copiedCell } from "../engine/taps";
 
 function LargePlane(props: PlaneProps): JSX.Element {
   const store = useStore();
-  const { trace, array, plane, planes, shape } = props;
+  const { trace, array, plane, planes } = props;
   const [corner, setCorner] = useState<[number, number]>([0, 0]);
   const size = { rows: Math.min(planes.rows, WINDOW), columns: Math.min(planes.columns, WINDOW) };
   const start = plane * planes.size;
   const text = textOf(props);
-  const marks = useMarks(props, corner[0], corner[1]);
+  const marks = useMarks(props, corner[0], corner[1], size.rows, size.columns);
   const at = (row: number, column: number): number => start + (row + corner[0]) * planes.columns + column + corner[1];
+  const real = props.index ?? ((index: number) => index);
   const shift = (row: number, column: number): [number, number] => [
     Math.max(0, Math.min(row, planes.rows - size.rows)), Math.max(0, Math.min(column, planes.columns - size.columns)),
   ];
@@ -240,13 +257,13 @@ function LargePlane(props: PlaneProps): JSX.Element {
     if (focus.value) focus.value = { array, index: focus.value.index + (next[0] - corner[0]) * planes.columns + next[1] - corner[1] };
     return true;
   };
-  const values = array === "input" ? trace.x : array === "weight" ? trace.weight : wholeOutput(trace);
+  const values = props.values ?? (array === "input" ? trace.x : array === "weight" ? trace.weight : wholeOutput(trace));
   return (
     <div class="large">
       <Grid origin={corner} onEdge={onEdge} id={props.id} caption={props.caption} label={captionText(props)} rows={size.rows}
         columns={size.columns} tone={array} text={(row, column) => text(at(row, column))}
-        say={(row, column) => spoken(array, unravel(at(row, column), shape), shape)}
-        cell={(row, column): Cell => ({ array, index: at(row, column) })} marks={marks}
+        say={(row, column) => nameOf(trace, { array, index: real(at(row, column)), gradient: props.gradient !== undefined })}
+        cell={(row, column): Cell => ({ array, index: real(at(row, column)), gradient: props.gradient !== undefined })} marks={marks}
         note={t("large.window", {
           top: corner[0], bottom: corner[0] + size.rows - 1, left: corner[1], right: corner[1] + size.columns - 1,
           rows: planes.rows, columns: planes.columns,

@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
 import { ELIDE, type Term } from "../engine/numbers";
-import type { Selection } from "../store";
+import { type Selection, nameOf } from "../store";
 import { t } from "../texts";
 import { useStore } from "./context";
 
@@ -27,9 +27,10 @@ export function FormulaBar(): JSX.Element {
 
   const pinned = store.pin.value !== null;
   return (
-    <section class={`bar ${steps || text ? "" : "idle"}`} aria-label={t("bar.name")}>
-      <div class="formula-line">
-        <span class="where">{where(selection)}{pinned && <em> {t("bar.pinned")}</em>}</span>
+    <section class={`bar ${steps || text || store.view.value === "overlap" || store.link.value.beside ? "" : "idle"}`} aria-label={t("bar.name")}>
+      <div class={`formula-line ${store.full.value ? "full" : ""}`} tabIndex={0} role="group" aria-label={t("bar.formula")}
+        style={roomFor(store)}>
+        <span class="where">{selection.cell && selection.step ? nameOf(store.trace.value, selection.cell) : ""}{pinned && <em> {t("bar.pinned")}</em>}</span>
         <div aria-live={playing ? "off" : "polite"} aria-atomic="true" class="live">
           <p data-testid="formula" class="formula" aria-hidden="true">
             {text ? <Terms text={text} selection={selection} full={store.full.value} /> : null}
@@ -37,7 +38,7 @@ export function FormulaBar(): JSX.Element {
           <p class="unseen" data-testid="live">{selection.aria}</p>
         </div>
         {!text && <p class="hint">{t("bar.hint")}</p>}
-        {elided && (
+        {elided && store.hover.value && !store.full.value ? <span class="hint">{t("bar.pin")}</span> : elided && (
           <button type="button" class="quiet" data-testid="full" aria-pressed={store.full.value}
             onClick={() => { store.full.value = !store.full.value; }}>
             {store.full.value ? t("bar.short") : t("bar.full")}
@@ -66,6 +67,15 @@ export function FormulaBar(): JSX.Element {
   );
 }
 
+// Lines for the longest formula of the trace, on a wide and on a narrow screen. They are the same for every cell: a bar
+// that grew would push the cell away that is pointed at, and so on without end.
+function roomFor(store: Stepping): Record<string, number> {
+  const { terms, perFine } = store.trace.value.taps;
+  const signs = (terms > ELIDE ? 7 : terms) * 13 + 8;
+  const channels = perFine > 1 ? 1 : 0;
+  return { "--wide": Math.max(2, Math.ceil(signs / 125) + channels + (terms > 8 ? 1 : 0)), "--narrow": Math.min(7, 1 + Math.ceil(signs / 34) + 2 * channels) };
+}
+
 type Stepping = ReturnType<typeof useStore>;
 
 export function togglePlay(store: Stepping): void {
@@ -81,12 +91,6 @@ export function stepOn(store: Stepping): void {
   store.goTo(store.stepped.value ? store.step.value + 1 : 0);
 }
 
-function where(selection: Selection): string {
-  const { cell, aria } = selection;
-  if (!cell || !selection.step) return "";
-  return aria.slice(0, aria.indexOf(" is "));
-}
-
 // The terms of the first side apart, so that those of the padding can be marked; the text stays what it is.
 function Terms({ text, selection, full }: { text: string; selection: Selection; full: boolean }): JSX.Element {
   const { step } = selection;
@@ -94,7 +98,7 @@ function Terms({ text, selection, full }: { text: string; selection: Selection; 
   const gap = step.kind === "dot" ? " + " : ", ";
   const end = text.indexOf(" = ");
   const pieces = text.slice(0, end).split(gap);
-  const shortened = !full && pieces.some((piece) => piece.startsWith("... "));
+  const shortened = !full && step.terms.length + (step.bias === null ? 0 : 1) > ELIDE;
   const termOf = (i: number): Term | undefined => {
     if (!shortened || i < 4) return step.terms[i];
     const all = step.terms.length + (step.bias === null ? 0 : 1);

@@ -31,6 +31,8 @@ export interface GridProps {
   note?: ComponentChildren;
 }
 
+const MOST_MOVING = 150; // cells; more of them change their colour at once
+
 export function Grid(props: GridProps): JSX.Element {
   const store = useStore();
   const table = useRef<HTMLTableElement>(null);
@@ -129,7 +131,8 @@ export function Grid(props: GridProps): JSX.Element {
 
   const longest = Math.min(longestText(props), 11);
   return (
-    <div class={`grid tone-${props.tone}`} data-testid={props.id}>
+    <div class={`grid tone-${props.tone} ${props.rows * props.columns > MOST_MOVING ? "still" : ""}`} data-testid={props.id}>
+      <div class="caption" aria-hidden="true">{props.caption}</div>
       <table role="grid" ref={table} aria-label={props.label} style={{ "--ch": longest }}
         onKeyDown={onKeyDown}
         onPointerOver={(event) => {
@@ -155,7 +158,7 @@ export function Grid(props: GridProps): JSX.Element {
           if (td.matches(":focus-visible")) store.focus.value = props.cell(row, column);
         }}
         onFocusOut={() => { store.focus.value = null; }}>
-        <caption>{props.caption}</caption>
+        <caption class="unseen">{props.label}</caption>
         {props.heads && (
           <thead><tr>
             <td />

@@ -25,9 +25,9 @@ export function Settings(): JSX.Element {
       </div>
       <div class="pairs">
         <Param name="input" value={joined(problem, (i) => (transposed ? problem.coarseSize : problem.fineSize)[i]!)}
-          set={(text) => ({ in: numbers(text, rank, "input size") })} />
+          set={(text) => ({ in: numbers(text, rank, "input size") })} spin />
         <Param name="kernel" value={joined(problem, (i) => problem.axes[i]!.kernel)}
-          set={(text) => ({ kernel: numbers(text, rank, "kernel_size") })} />
+          set={(text) => ({ kernel: numbers(text, rank, "kernel_size") })} spin />
         <Param name="stride" value={joined(problem, (i) => problem.axes[i]!.stride)}
           set={(text) => ({ stride: numbers(text, rank, "stride") })} spin />
         <Param name="padding" value={padding(problem)} set={(text) => ({ padding: pads(text, rank) })} spin />
@@ -37,9 +37,9 @@ export function Settings(): JSX.Element {
           <Param name="output_padding" value={same(outputPaddings(problem))}
             set={(text) => ({ outputPadding: numbers(text, rank, "output_padding") })} spin /> : null}
         <Param name="in_channels" value={String(transposed ? problem.coarseChannels : problem.fineChannels)}
-          set={(text) => ({ inChannels: one(text, "in_channels") })} />
+          set={(text) => ({ inChannels: one(text, "in_channels") })} spin />
         <Param name="out_channels" value={String(transposed ? problem.fineChannels : problem.coarseChannels)}
-          set={(text) => ({ outChannels: one(text, "out_channels") })} />
+          set={(text) => ({ outChannels: one(text, "out_channels") })} spin />
         <Param name="groups" value={String(problem.groups)} set={(text) => ({ groups: one(text, "groups") })} spin />
         <label class="param">
           <span>{t("param.rank")}</span>
@@ -94,8 +94,9 @@ function Param({ name, value, set, spin }: ParamProps): JSX.Element {
     }
   };
   const turn = (by: number): void => {
-    const at = Number.parseInt(text, 10);
-    enter(String(Math.max(0, (Number.isNaN(at) ? 0 : at) + by)));
+    const least = ["padding", "output_padding"].includes(name) ? 0 : 1;
+    const turned = (at: string): string => String(Math.max(least, Number(at) + by));
+    enter(/\d/.test(text) ? text.replace(/\d+/g, turned) : turned("0"));
   };
   return (
     <div class={`param ${wrong ? "wrong" : ""}`}>

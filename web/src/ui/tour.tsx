@@ -56,15 +56,17 @@ export function Tour(): JSX.Element | null {
   };
   return (
     <section class="tour" aria-label={t("head.tour")} data-testid="tour-card">
-      <p class="tour-count">{t("tour.count", { step: step + 1, count: TOUR.length })}</p>
-      <h2>{t(`tour.${step}.title`)}</h2>
-      <p>{t(`tour.${step}`)}</p>
       <div class="tour-buttons">
+        <p class="tour-count">{t("tour.count", { step: step + 1, count: TOUR.length })}</p>
         <button type="button" data-testid="tour-back" disabled={step === 0} onClick={() => go(step - 1)}>{t("tour.back")}</button>
         {step < TOUR.length - 1 ?
           <button type="button" class="main" data-testid="tour-next" onClick={() => go(step + 1)}>{t("tour.next")}</button> :
           <button type="button" class="main" data-testid="tour-next" onClick={() => store.change({ tour: undefined })}>{t("tour.done")}</button>}
         <button type="button" class="quiet" data-testid="tour-close" onClick={() => store.change({ tour: undefined })}>{t("tour.close")}</button>
+      </div>
+      <div aria-live="polite">
+        <h2>{t(`tour.${step}.title`)}</h2>
+        <p>{t(`tour.${step}`)}</p>
       </div>
     </section>
   );

@@ -1,7 +1,7 @@
 // Receptive and projective field through a stack of layers: exact sets, and the formula beside them.
 
 import type { JSX } from "preact";
-import { useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { type Chain, jumpText, parseChain, reaches, sees, spans } from "../engine/analysis";
 import { setText } from "../engine/describe";
 import { sentence } from "../engine/errors";
@@ -10,7 +10,7 @@ import { say, t } from "../texts";
 import { useStore } from "../ui/context";
 import { range } from "../ui/grid";
 
-const MOST = 200;
+const MOST = 120; // cells of a level that are drawn; of more, those around the chosen ones
 const PRESETS: [string, string][] = [
   ["field.preset.plain", "conv i16 k3 p1; k3 s2 p1; k3 s2 p1"],
   ["field.preset.dilated", "conv i25 k3 p2 d2; k3 p2 d2; k3 p2 d2"],
@@ -71,30 +71,42 @@ function Levels({ chain, index }: { chain: Chain; index: number }): JSX.Element 
   const at = [hover, spot, middle].find((one) => one && one.level <= depth && one.cell < sizes[one.level]!) ?? middle;
   const sets = useMemo(() => exactSets(chain, index, at), [chain, index, at.level, at.cell]);
   const seen = sets[0]!;
+  const lit = sets.map((set) => new Set(set));
+  // A long level is drawn around the set of the cell that was chosen last, and stays where it is under the pointer.
+  const still = useMemo(() => exactSets(chain, index, spot.level <= depth && spot.cell < sizes[spot.level]! ? spot : middle), [chain, index, spot]);
+  const box = useRef<HTMLDivElement>(null);
+  useEffect(() => box.current?.querySelectorAll<HTMLElement>(".cells").forEach((row, level) => {
+    const cell = row.querySelector<HTMLElement>(`[data-rc="${level},${still[level]![Math.floor(still[level]!.length / 2)]}"]`);
+    if (cell) row.scrollLeft += cell.getBoundingClientRect().left - row.getBoundingClientRect().left - row.clientWidth / 2;
+  }), [still]);
+  const firsts = sizes.map((size, level) => {
+    const middleOf = still[level]![Math.floor(still[level]!.length / 2)] ?? 0;
+    return Math.max(0, Math.min(middleOf - MOST / 2, size - MOST));
+  });
   const r = at.level ? spans(chain, index)[at.level - 1]!.r : 1;
   const gaps = seen.length > 0 && seen.at(-1)! - seen[0]! + 1 > seen.length;
   const badge = seen.length === r && !gaps ? say("field.agrees.axes", { r }) : gaps ?
-    t("field.gaps", { span: seen.at(-1)! - seen[0]! + 1, count: seen.length, set: seen.join(", ") }) : t("field.edge", { r, count: seen.length });
+    t("field.gaps", { span: seen.at(-1)! - seen[0]! + 1, count: seen.length }) : t("field.edge", { r, count: seen.length });
   return (
     <>
-      <div class="levels" data-testid="field" onPointerLeave={() => setHover(null)}>
+      <div class="levels" data-testid="field" ref={box} onPointerLeave={() => setHover(null)}>
         {sizes.map((size, level) => (
           <div class="level" key={level}>
-            <p class="level-name">{level === 0 ? say("field.input") : say("field.layer", { index: level, layer: layerName(chain, level, index) })}</p>
+            <p class="level-name">{level === 0 ? say("field.input") : say("field.layer", { index: level, layer: layerName(chain, level, index) })}
+              {size > MOST && " " + t("field.window", { first: firsts[level]!, last: firsts[level]! + MOST - 1, count: size })}</p>
             <div class="cells" role="group" aria-label={t("field.level", { level })}>
-              {range(0, Math.min(size, MOST)).map((cell) => {
-                const inside = sets[level]!.includes(cell);
+              {range(firsts[level]!, Math.min(size, firsts[level]! + MOST)).map((cell) => {
+                const inside = lit[level]!.has(cell);
                 const own = at.level === level && at.cell === cell;
                 return (
                   <button type="button" key={cell} class={`dot ${inside ? "hit" : ""} ${own ? "focus" : ""}`} data-rc={`${level},${cell}`}
-                    tabIndex={own || (level !== at.level && cell === 0) ? 0 : -1} aria-pressed={spot.level === level && spot.cell === cell}
+                    tabIndex={own || (level !== at.level && cell === firsts[level]) ? 0 : -1} aria-pressed={spot.level === level && spot.cell === cell}
                     aria-label={t("field.cell", { level, cell, state: inside ? t("field.in") : t("field.out") })}
                     onPointerOver={(event) => { if (event.pointerType !== "touch") setHover({ level, cell }); }}
                     onFocus={() => setSpot({ level, cell })} onClick={() => setSpot({ level, cell })}
                     onKeyDown={(event) => move(event, { level, cell }, sizes)}>{cell}</button>
                 );
               })}
-              {size > MOST && <span class="note">{t("field.more", { count: size - MOST })}</span>}
             </div>
           </div>
         ))}
@@ -120,13 +132,14 @@ function move(event: KeyboardEvent, { level, cell }: Spot, sizes: number[]): voi
   event.preventDefault();
   const to = Math.max(0, Math.min(level + step[0], sizes.length - 1));
   const next = Math.max(0, Math.min(cell + step[1], sizes[to]! - 1));
-  (event.currentTarget as HTMLElement).closest(".levels")?.querySelector<HTMLElement>(`[data-rc="${to},${next}"]`)?.focus();
+  const all = (event.currentTarget as HTMLElement).closest(".levels");
+  (all?.querySelector<HTMLElement>(`[data-rc="${to},${next}"]`) ?? all?.querySelector<HTMLElement>(`.hit[data-rc^="${to},"]`))?.focus();
 }
 
-function layerName(chain: Chain, level: number, index: number): string {
+export function layerName(chain: Chain, level: number, index: number): string {
   const layer = chain.layers[level - 1]!;
   const axis = layer.axes[index]!;
-  return `${layer.op === "conv" ? "conv" : "transposed"} k${axis.kernel} s${axis.stride} p${axis.before}` + (axis.dilation > 1 ? ` d${axis.dilation}` : "");
+  return `${layer.op} k${axis.kernel} s${axis.stride} p${axis.before}` + (axis.dilation > 1 ? ` d${axis.dilation}` : "");
 }
 
 function Numbers({ chain, index }: { chain: Chain; index: number }): JSX.Element {
@@ -134,7 +147,7 @@ function Numbers({ chain, index }: { chain: Chain; index: number }): JSX.Element
   return (
     <table class="solutions" data-testid="spans">
       <caption>{t("field.numbers")}</caption>
-      <thead><tr><th scope="col">{t("sizes.layer")}</th><th scope="col">r</th><th scope="col">jump</th><th scope="col">start</th></tr></thead>
+      <thead><tr><th scope="col">{t("sizes.layer")}</th><th scope="col">r</th><th scope="col">{t("field.jump")}</th><th scope="col">{t("field.start")}</th></tr></thead>
       <tbody>{found.map((span, i) => (
         <tr key={i}><td class="mono">{layerName(chain, i + 1, index)}</td><td class="mono">{span.r}</td><td class="mono">{jumpText(span.jump)}</td><td class="mono">{span.start}</td></tr>
       ))}</tbody>

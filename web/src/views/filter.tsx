@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { number } from "../engine/numbers";
 import { t } from "../texts";
-import { ArrayView } from "../ui/arrays";
+import { ArrayView, Joined } from "../ui/arrays";
 import { useStore } from "../ui/context";
 import { GradientToggle } from "./gradient";
 
@@ -13,10 +13,8 @@ export function Filter(): JSX.Element {
     <>
       <div class="figure">
         <ArrayView trace={trace} array="input" edit />
-        <span class="sign" aria-hidden="true">∗</span>
-        <ArrayView trace={trace} array="weight" edit />
-        <span class="sign" aria-hidden="true">=</span>
-        <ArrayView trace={trace} array="output" />
+        <Joined sign="∗"><ArrayView trace={trace} array="weight" edit /></Joined>
+        <Joined sign="="><ArrayView trace={trace} array="output" /></Joined>
       </div>
       <Bias />
       <GradientToggle />

@@ -7,7 +7,7 @@ import { type Num, multiply, number, plus } from "../engine/numbers";
 import { product } from "../engine/problem";
 import { type Trace, type Values, flatten, zeros } from "../engine/trace";
 import { t } from "../texts";
-import { ArrayView } from "../ui/arrays";
+import { ArrayView, Joined } from "../ui/arrays";
 import { useStore } from "../ui/context";
 
 const MOST = 2_000_000;
@@ -76,12 +76,11 @@ export function Gradient(): JSX.Element {
         <input data-testid="param-dy" value={text ?? (given === undefined ? "1" : Array.from(dy as Iterable<Num>, number).join(" "))}
           onInput={(event) => enter(event.currentTarget.value)} aria-invalid={complaint !== ""} />
       </label>
-      {complaint && <p class="complaint" role="alert">{complaint}</p>}
+      {(complaint || "refused" in made) && <p class="complaint" role="alert">{complaint || (made as { refused?: string }).refused}</p>}
       <div class="figure">
-        <ArrayView trace={trace} array="output" id="gradient-output" title="dL/dy" values={dy} plain />
-        <span class="sign" aria-hidden="true">→</span>
-        <ArrayView trace={trace} array="input" id="gradient-input" title="dL/dx" values={dx} plain />
-        <ArrayView trace={trace} array="weight" id="gradient-weight" title="dL/dw" values={dw} plain />
+        <ArrayView trace={trace} array="output" id="gradient-output" gradient="dL/dy" values={dy} plain />
+        <Joined sign="→"><ArrayView trace={trace} array="input" id="gradient-input" gradient="dL/dx" values={dx} plain /></Joined>
+        <ArrayView trace={trace} array="weight" id="gradient-weight" gradient="dL/dw" values={dw} plain />
       </div>
     </>
   );

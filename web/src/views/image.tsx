@@ -77,7 +77,7 @@ async function fromFile(file: Blob): Promise<Picture> {
 
 /** Maps of one layer: (channels, side, side), and how a pixel of them is opened. */
 interface Maps { values: Float64Array; channels: number; side: number; open?(channel: number, row: number, column: number): Opened }
-interface Opened { problem: string; x: unknown; weight: unknown; bias: number[]; pin: ["output", number] }
+interface Opened { problem: string; x: unknown; weight: unknown; bias?: number[]; pin: ["input" | "output", number] }
 
 interface Kind { transposed: boolean; kernel: number; stride: number; padding: number; extra: number }
 
@@ -117,6 +117,14 @@ function local(input: Maps, layer: Layer, kind: Kind, channel: number, row: numb
     problem: `${transposed ? "conv_transpose" : "conv"} ci${input.channels} i${size}x${size} k${kernel}x${kernel} s${stride}`,
     x: [x], weight: nest(weight.flat(), shape), bias: [layer.bias[channel]!], pin: ["output", r * width + c],
   };
+}
+
+// A pixel of the picture itself, and around it all that a 3×3 filter makes of it.
+function around(picture: Picture, weight: unknown, row: number, column: number): Opened {
+  const at = (place: number): number => Math.max(0, Math.min(place - 2, SIDE - 5));
+  const [top, left] = [at(row), at(column)];
+  const x = Array.from({ length: 5 }, (_, i) => Array.from({ length: 5 }, (_, j) => picture[(top + i) * SIDE + left + j]!));
+  return { problem: "conv i5x5 k3x3", x, weight, pin: ["input", (row - top) * 5 + column - left] };
 }
 
 const relu = (maps: Maps): Maps => ({ ...maps, values: maps.values.map((value) => Math.max(0, value)) });
@@ -187,7 +195,7 @@ export function ImageView(): JSX.Element {
     if (!file) return;
     fromFile(file).then((found) => { setOwn(found); setComplaint(""); }, () => setComplaint(t("image.unreadable")));
   };
-  const input: Maps = { values: picture, channels: 1, side: SIDE };
+  const input: Maps = { values: picture, channels: 1, side: SIDE, open: (_, row, column) => around(picture, BANK[0]![1], row, column) };
 
   const bank = useMemo(() => {
     const kernels = [...BANK];
@@ -208,7 +216,8 @@ export function ImageView(): JSX.Element {
 
   return (
     <div class={`image ${over ? "over" : ""}`}
-      onDragOver={(event) => { event.preventDefault(); setOver(true); }} onDragLeave={() => setOver(false)}
+      onDragOver={(event) => { event.preventDefault(); setOver(true); }}
+      onDragLeave={(event) => { if (!event.currentTarget.contains(event.relatedTarget as Node | null)) setOver(false); }}
       onDrop={(event) => { event.preventDefault(); setOver(false); take(event.dataTransfer?.files[0]); }}>
       <div class="presets" role="group" aria-label={t("image.pictures")}>
         {[...(given ? ["input"] : []), ...PICTURES].map((one) => (

@@ -139,22 +139,32 @@ function Plot(props: Shown): JSX.Element {
     store.hover.value = { array: mirrored ? "input" : "output", index: next[0] };
   };
   const entry = entryAt(props, ...at);
-  void trace;
+  // What is selected anywhere is a row or a column here.
+  const { cell } = store.selection.value;
+  const [rowArray, columnArray] = mirrored ? ["input", "output"] : ["output", "input"];
+  const inBatch = (array: "input" | "output"): number => product((array === "input" ? trace.inShape : trace.outShape).slice(1));
+  const strip = !cell || cell.array === "weight" ? null : (cell.index % inBatch(cell.array)) + 0.5;
   return (
     <div class="plot" data-testid="matrix">
+      <div class="plot-area">
       <canvas ref={canvas} width={width} height={height} tabIndex={0} role="img" aria-label={t("matrix.plot.label", { name, rows, columns })}
         onPointerMove={(event) => {
           const box = canvas.current!.getBoundingClientRect();
           look(Math.floor((event.clientY - box.top) / box.height * rows), Math.floor((event.clientX - box.left) / box.width * columns));
         }}
+        onClick={() => store.togglePin({ array: mirrored ? "input" : "output", index: at[0] })}
         onPointerLeave={() => { store.hover.value = null; }}
         onKeyDown={(event) => {
           const moves: Record<string, [number, number]> = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
           const move = moves[event.key];
+          if (event.key === "Enter") store.togglePin({ array: mirrored ? "input" : "output", index: at[0] });
           if (!move) return;
           event.preventDefault();
           look(at[0] + move[0], at[1] + move[1]);
         }} />
+      {strip !== null && cell!.array === rowArray && <span class="strip" style={{ top: `${strip / rows * 100}%`, left: 0, right: 0 }} />}
+      {strip !== null && cell!.array === columnArray && <span class="strip" style={{ left: `${strip / columns * 100}%`, top: 0, bottom: 0 }} />}
+      </div>
       <p class="readout" aria-live="polite">{t("matrix.readout", { row: at[0], column: at[1], value: entry ? number(entry.value) : "0" })}</p>
     </div>
   );
@@ -168,9 +178,17 @@ const MOST_APPLIED = 400;
 function Applied({ trace, entries, mirrored, name, columns }: AppliedProps): JSX.Element | null {
   const store = useStore();
   const given = store.link.value.vector;
-  const [complaint, setComplaint] = useState("");
+  const [text, setText] = useState<string | null>(null); // what is being typed
   const sample = Array.from({ length: columns }, (_, i): Num => (mirrored ? i + 1 : trace.x[i]!));
-  const vector = useMemo(() => (given === undefined ? null : read(given, columns)), [given, columns]) ?? sample;
+  const made = useMemo(() => {
+    try {
+      return given === undefined ? null : read(given, columns);
+    } catch (error) {
+      return sentence(error);
+    }
+  }, [given, columns]);
+  const refused = text === null ? (typeof made === "string" ? made : "") : complaintOf(text, columns);
+  const vector = Array.isArray(made) ? made : sample;
   if (Math.max(entries.rows, entries.columns) > MOST_APPLIED) return null;
   const times = (values: readonly Num[], turn: boolean): Num[] => {
     const rows: Num[][] = Array.from({ length: turn ? entries.columns : entries.rows }, () => []);
@@ -187,19 +205,15 @@ function Applied({ trace, entries, mirrored, name, columns }: AppliedProps): JSX
     <div class="applied">
       <label class="param inline">
         <span>{t("matrix.vector", { name })}</span>
-        <input data-testid="param-vector" value={given ?? vector.map(number).join(" ")} aria-invalid={complaint !== ""}
+        <input data-testid="param-vector" value={text ?? vector.map(number).join(" ")} aria-invalid={refused !== ""}
           onInput={(event) => {
-            const text = event.currentTarget.value;
-            try {
-              read(text, columns);
-              setComplaint("");
-              store.change({ vector: text });
-            } catch (error) {
-              setComplaint(sentence(error));
-            }
-          }} />
+            const now = event.currentTarget.value;
+            setText(now);
+            if (!complaintOf(now, columns)) store.change({ vector: now });
+          }}
+          onBlur={() => setText(null)} />
       </label>
-      {complaint && <p class="complaint" role="alert">{complaint}</p>}
+      {refused && <p class="complaint" role="alert">{refused}</p>}
       <p class="mono" data-testid="product">{some(result)}</p>
       <p class="note">{say("matrix.round-trip", { other, name, numbers: "" })}<span class="mono" data-testid="round-trip">{some(back)}</span></p>
     </div>
@@ -216,4 +230,13 @@ function read(text: string, size: number): Num[] | null {
     throw new Error(t("numbers.count", { found: entries.length, count: size }));
   }
   return entries as Num[];
+}
+
+function complaintOf(text: string, size: number): string {
+  try {
+    read(text, size);
+    return "";
+  } catch (error) {
+    return sentence(error);
+  }
 }

@@ -14,6 +14,7 @@ import { say, t } from "../texts";
 import { planesOf } from "../ui/arrays";
 import { useStore } from "../ui/context";
 import { Grid, type Mark } from "../ui/grid";
+import { layerName } from "./field";
 import type { Cell, Selection } from "../store";
 
 const MOST_LINE = 64;
@@ -100,12 +101,12 @@ function Stack({ problem }: { problem: Problem }): JSX.Element {
       const chain = parseChain(text);
       if (chain.layers.length > MOST_STACK) throw new Error(t("overlap.stack.most", { most: MOST_STACK }));
       const index = chain.layers[0]!.axes.length - 1;
-      return chain.layers.map((_, i) => chainCounts(chain.layers.slice(0, i + 1), index));
+      return chain.layers.map((_, i) => ({ name: layerName(chain, i + 1, index), line: chainCounts(chain.layers.slice(0, i + 1), index) }));
     } catch (error) {
       return sentence(error);
     }
   }, [text]);
-  const [kept, setKept] = useState<number[][] | null>(null);
+  const [kept, setKept] = useState<{ name: string; line: number[] }[] | null>(null);
   if (typeof made !== "string" && made !== kept) setKept(made);
   const lines = typeof made === "string" ? kept : made;
   return (
@@ -115,8 +116,8 @@ function Stack({ problem }: { problem: Problem }): JSX.Element {
         <textarea rows={2} value={text} data-testid="param-layers" spellcheck={false} aria-invalid={typeof made === "string"}
           onInput={(event) => { setText(event.currentTarget.value); store.change({ layers: event.currentTarget.value }); }} /></label>
       {typeof made === "string" && <p class="complaint" role="alert" data-testid="error">{made}</p>}
-      {lines?.map((line, i) => line.length <= 128 ? (
-        <Grid key={i} id={`stack-${i}`} caption={t("overlap.stack.after", { count: i + 1 })} label={t("overlap.stack.after", { count: i + 1 })}
+      {lines?.map(({ name, line }, i) => line.length <= 128 ? (
+        <Grid key={i} id={`stack-${i}`} caption={t("overlap.stack.after", { index: i + 1, layer: name })} label={t("overlap.stack.after", { index: i + 1, layer: name })}
           rows={1} columns={line.length} tone="plain" text={(_, column) => String(line[column])} className={(_, column) => (line[column] ? "shaded" : "shaded hole")}
           shade={(_, column) => line[column]! / Math.max(...line, 1)} />
       ) : <p class="note" key={i}>{t("overlap.large", { count: line.length })}</p>)}

@@ -1,27 +1,27 @@
 // The phases of a stride: which taps make which cells of the fine side, and how the parts interleave.
 
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { parts, type Part } from "../engine/analysis";
 import { phaseName, subKernels } from "../engine/describe";
 import { number } from "../engine/numbers";
 import { product } from "../engine/problem";
-import { type Trace, type Values, unravel } from "../engine/trace";
+import { type Trace, type Values, ravel, unravel } from "../engine/trace";
 import { say, t } from "../texts";
-import { isLarge, planesOf, wholeOutput } from "../ui/arrays";
+import { wholeOutput } from "../ui/arrays";
 import { useStore } from "../ui/context";
-import { Grid, type Mark } from "../ui/grid";
-import type { Selection } from "../store";
+import { Grid, type Mark, type Tone, range } from "../ui/grid";
+import type { Cell, Selection } from "../store";
 
 const MOST_PHASES = 16;
+const MOST_CELLS = 1600; // of one array that is written out here
 
 export function Phases(): JSX.Element {
   const store = useStore();
   const trace = store.trace.value;
   const { problem } = trace;
-  const strides = problem.axes.map((axis) => axis.stride);
-  const all = product(strides);
+  const all = product(problem.axes.map((axis) => axis.stride));
   if (all === 1) return <p class="note">{say("phases.single")} {t("phases.try")}</p>;
-  if (problem.axes.length > 2 || all > 4096) return <p class="note">{t("phases.rank", { count: all })}</p>;
+  if (problem.axes.length > 3 || all > 4096) return <p class="note">{t("phases.rank", { count: all })}</p>;
   const found = parts(problem);
   const at = store.stepped.value ? store.step.value : all;
   const kernels = product(trace.weightShape.slice(0, 2));
@@ -32,79 +32,106 @@ export function Phases(): JSX.Element {
           <section key={part.residue.join()} class={`phase hue-${i % 9} ${i === at ? "now" : ""}`} aria-label={t("phase.name", { phase: phaseName(problem, part) })}>
             <h3><span class={`swatch hue-${i % 9}`} /> {phaseName(problem, part)}</h3>
             <SubKernel trace={trace} part={part} />
-            <PhaseMap trace={trace} part={part} strides={strides} />
+            <PhaseMap trace={trace} part={part} />
           </section>
         ))}
       </div>
       {found.length > MOST_PHASES && <p class="note">{say("phases.many", { phases: all, most: MOST_PHASES })}</p>}
       {kernels > 1 && <p class="note">{t("phases.channels", { count: kernels })}</p>}
-      <Interleaved trace={trace} strides={strides} at={at} />
+      <Interleaved trace={trace} at={at} />
     </>
   );
 }
 
-const padded = (values: readonly number[]): number[] => (values.length === 1 ? [0, ...values] : [...values]);
+type Three = [number, number, number];
+
+// Numbers of one to three axes as (depth, row, column), and as they stand in a name.
+const three = (values: readonly number[], none: number): Three => [...new Array<number>(3 - values.length).fill(none), ...values] as Three;
+const nameOf = (residue: readonly number[]): string => (residue.length === 1 ? [0, ...residue] : residue).join("-");
 
 // The fine side: the output of a transposed convolution, the input of a convolution.
 const fineArray = (trace: Trace): "input" | "output" => (trace.isConv ? "input" : "output");
 const fineValues = (trace: Trace): Values | null => (trace.isConv ? trace.x : wholeOutput(trace));
 const fineCells = (trace: Trace, selection: Selection): readonly number[] => (trace.isConv ? selection.inp : selection.out);
-const fineShape = (trace: Trace): number[] => (trace.isConv ? trace.inShape : trace.outShape);
+
+interface SlicesProps {
+  id: string; caption: ComponentChildren; label: string; tone: Tone; size: Three;
+  text(at: number): string; cell(at: number): Cell; className?(at: number): string; marks(selection: Selection): Iterable<readonly [number, Mark[3]?]>;
+}
+
+// An array of (depth, row, column) as grids, a slice each; what is marked is named by its place in all of them.
+function Slices({ id, caption, label, tone, size: [depth, rows, columns], text, cell, className, marks }: SlicesProps): JSX.Element {
+  const at = (z: number, row: number, column: number): number => (z * rows + row) * columns + column;
+  return (
+    <div class={`array ${depth > 2 ? "dense" : ""}`}>
+      {range(0, depth).map((z) => {
+        const name = depth > 1 ? t("plane.depth", { depth: z }) : "";
+        return (
+          <Grid key={z} id={depth > 1 ? `${id}-${z}` : id} caption={<>{caption} {name}</>} label={`${label} ${name}`} rows={rows} columns={columns}
+            tone={tone} text={(row, column) => text(at(z, row, column))} cell={(row, column) => cell(at(z, row, column))}
+            className={className && ((row, column) => className(at(z, row, column)))}
+            marks={(selection) => [...marks(selection)].flatMap(([place, kind]): Mark[] => (Math.floor(place / rows / columns) === z ?
+              [[Math.floor(place / columns) % rows, place % columns, undefined, kind]] : []))} />
+        );
+      })}
+    </div>
+  );
+}
 
 function SubKernel({ trace, part }: { trace: Trace; part: Part }): JSX.Element {
-  const sides = padded(part.axes.map((axis) => axis.taps.length));
-  const [rows, columns] = part.axes.length === 1 ? [1, sides[1]!] : [sides[0]!, sides[1]!];
-  const name = `subkernel-${padded(part.residue).join("-")}`;
-  if (!rows || !columns) return <p class="note" data-testid={name}>{t("phase.hole")}</p>;
-  const [cells] = subKernels(trace, part);
-  const index = (row: number, column: number): number => cells[row * columns + column]!;
+  const size = three(part.axes.map((axis) => axis.taps.length), 1);
+  const name = `subkernel-${nameOf(part.residue)}`;
+  if (!product(size)) return <p class="note" data-testid={name}>{t("phase.hole")}</p>;
+  const cells = subKernels(trace, part)[0].slice(0, product(size));
   return (
-    <Grid id={name} caption={t("phase.kernel")} label={t("phase.kernel")} rows={rows} columns={columns} tone="weight"
-      text={(row, column) => number(trace.weight[index(row, column)]!)} cell={(row, column) => ({ array: "weight", index: index(row, column) })}
+    <Slices id={name} caption={t("phase.kernel")} label={t("phase.kernel")} tone="weight" size={size}
+      text={(at) => number(trace.weight[cells[at]!]!)} cell={(at) => ({ array: "weight", index: cells[at]! })}
       marks={(selection) => {
         const lit = new Set(selection.weight);
-        return cells.slice(0, rows * columns).flatMap((cell, i): Mark[] => (lit.has(cell) ? [[Math.floor(i / columns), i % columns]] : []));
+        return cells.flatMap((cell, at): [number][] => (lit.has(cell) ? [[at]] : []));
       }} />
   );
 }
 
-function PhaseMap({ trace, part, strides }: { trace: Trace; part: Part; strides: number[] }): JSX.Element | null {
-  const size = padded(part.size);
-  const [rows, columns] = part.size.length === 1 ? [1, part.size[0]!] : [size[0]!, size[1]!];
+// Where a cell of the first channel lies: (depth, row, column); null in the padding and in other channels.
+function placeOf(trace: Trace, cell: number): Three | null {
+  const { fineSize } = trace.problem;
+  return cell < 0 || cell >= product(fineSize) ? null : unravel(cell, three(fineSize, 1)) as Three;
+}
+
+function PhaseMap({ trace, part }: { trace: Trace; part: Part }): JSX.Element | null {
+  const { problem } = trace;
+  const [strides, residue, size] = [three(problem.axes.map((axis) => axis.stride), 1), three(part.residue, 0), three(part.size, 1)];
   const whole = fineValues(trace);
-  if (!whole || !rows || !columns || isLarge({ rows, columns, count: 1, size: rows * columns })) return null;
-  const index = (row: number, column: number): number => part.size.length === 1 ?
-    column * strides[0]! + part.residue[0]! :
-    (row * strides[0]! + part.residue[0]!) * trace.problem.fineSize[1]! + column * strides[1]! + part.residue[1]!;
+  if (!whole || !product(size) || product(size) > MOST_CELLS) return null;
+  const shape = three(problem.fineSize, 1);
+  const index = (at: number): number => ravel(unravel(at, size).map((place, i) => place * strides[i]! + residue[i]!), shape);
   return (
-    <Grid id={`phase-${padded(part.residue).join("-")}`} caption={t("phase.cells")} label={t("phase.cells")} rows={rows} columns={columns}
-      tone={fineArray(trace)} text={(row, column) => number(whole[index(row, column)]!)}
-      cell={(row, column) => ({ array: fineArray(trace), index: index(row, column) })}
-      marks={(selection) => fineCells(trace, selection).flatMap((cell): Mark[] => {
-        if (cell < 0 || cell >= product(trace.problem.fineSize)) return [];
-        const place = unravel(cell, fineShape(trace)).slice(2);
-        if (place.some((at, i) => at % strides[i]! !== part.residue[i])) return [];
-        const inside = padded(place.map((at, i) => Math.floor(at / strides[i]!)));
-        return [[inside[0]!, inside[1]!]];
+    <Slices id={`phase-${nameOf(part.residue)}`} caption={t("phase.cells")} label={t("phase.cells")} tone={fineArray(trace)} size={size}
+      text={(at) => number(whole[index(at)]!)} cell={(at) => ({ array: fineArray(trace), index: index(at) })}
+      marks={(selection) => fineCells(trace, selection).flatMap((cell): [number][] => {
+        const place = placeOf(trace, cell);
+        if (!place || place.some((at, i) => at % strides[i]! !== residue[i])) return [];
+        return [[ravel(place.map((at, i) => Math.floor(at / strides[i]!)), size)]];
       })} />
   );
 }
 
-function Interleaved({ trace, strides, at }: { trace: Trace; strides: number[]; at: number }): JSX.Element | null {
-  const planes = planesOf(fineShape(trace));
+function Interleaved({ trace, at }: { trace: Trace; at: number }): JSX.Element | null {
+  const { problem } = trace;
+  const size = three(problem.fineSize, 1);
+  const strides = three(problem.axes.map((axis) => axis.stride), 1);
   const whole = fineValues(trace);
-  if (!whole || isLarge(planes)) return <p class="note">{t("phases.large")}</p>;
-  const phaseAt = (row: number, column: number): number => strides.length === 1 ? column % strides[0]! :
-    (row % strides[0]!) * strides[1]! + (column % strides[1]!);
+  if (!whole || product(size) > MOST_CELLS || size[0] > 12) return <p class="note">{t("phases.large")}</p>;
+  const phaseAt = (cell: number): number => ravel(unravel(cell, size).map((place, i) => place % strides[i]!), strides);
   const title = t(trace.isConv ? "phases.interleaved.input" : "phases.interleaved");
+  const array = fineArray(trace);
   return (
-    <div class="figure">
-      <Grid id="interleaved" caption={<b>{title}</b>} label={title} rows={planes.rows} columns={planes.columns} tone="plain"
-        text={(row, column) => (phaseAt(row, column) <= at ? number(whole[row * planes.columns + column]!) : "·")}
-        className={(row, column) => (phaseAt(row, column) <= at ? `hue hue-${phaseAt(row, column) % 9}` : "blank")}
-        cell={(row, column) => ({ array: fineArray(trace), index: row * planes.columns + column })}
-        marks={(selection) => fineCells(trace, selection).flatMap((cell): Mark[] => (cell >= 0 && cell < planes.size ?
-          [[Math.floor(cell / planes.columns), cell % planes.columns, undefined, selection.cell?.array === fineArray(trace) ? "focus" : undefined]] : []))} />
-    </div>
+    <Slices id="interleaved" caption={<b>{title}</b>} label={title} tone="plain" size={size}
+      text={(cell) => (phaseAt(cell) <= at ? number(whole[cell]!) : "·")}
+      className={(cell) => (phaseAt(cell) <= at ? `hue hue-${phaseAt(cell) % 9}` : "blank")}
+      cell={(cell) => ({ array, index: cell })}
+      marks={(selection) => fineCells(trace, selection).flatMap((cell): [number, Mark[3]?][] => (placeOf(trace, cell) ?
+        [[cell, selection.cell?.array === array ? "focus" : undefined]] : []))} />
   );
 }

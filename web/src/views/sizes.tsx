@@ -64,7 +64,7 @@ function Solver({ coarse, fine }: { coarse: number; fine: number }): JSX.Element
   }, [a, b]);
   const keep = (name: "coarse" | "fine", text: string): void => {
     (name === "coarse" ? setFrom : setTo)(text);
-    if (/^\d{1,9}$/.test(text)) store.change({ [name]: Number(text) });
+    if (/^\d{1,15}$/.test(text)) store.change({ [name]: Number(text) });
   };
   const shown = Array.isArray(found) ? found.slice(0, all ? 200 : 12) : [];
   return (
@@ -79,7 +79,7 @@ function Solver({ coarse, fine }: { coarse: number; fine: number }): JSX.Element
         found.length === 0 ? <p class="note">{say("sizes.none", { kernels: 12, coarse: a, fine: b })}</p> : (
           <table class="solutions" data-testid="solutions">
             <caption>{say("sizes.solutions", { coarse: a || "?", fine: b || "?" })}</caption>
-            <thead><tr><th scope="col">{t("sizes.layer")}</th><th scope="col">coarse → fine</th><th scope="col">{t("sizes.overlap")}</th><th scope="col"><span class="unseen">{t("sizes.use")}</span></th></tr></thead>
+            <thead><tr><th scope="col">{t("sizes.layer")}</th><th scope="col">{t("sizes.pair")}</th><th scope="col">{t("sizes.overlap")}</th><th scope="col"><span class="unseen">{t("sizes.use")}</span></th></tr></thead>
             <tbody>
               {shown.map((solution) => {
                 const kind = kindOf([solution.axis]);
@@ -105,7 +105,7 @@ function Solver({ coarse, fine }: { coarse: number; fine: number }): JSX.Element
 
 function whole(text: string, name: string): number | null {
   if (text.trim() === "") return null;
-  if (!/^\d{1,9}$/.test(text.trim())) throw new Error(t("param.whole", { name, text: text.slice(0, 20) }));
+  if (!/^\d{1,15}$/.test(text.trim())) throw new Error(t("param.whole", { name, text: text.slice(0, 20) }));
   return Number(text);
 }
 

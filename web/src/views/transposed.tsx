@@ -2,21 +2,24 @@
 
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
-import { fine } from "../engine/axis";
+import { axisName } from "../engine/axis";
 import { number } from "../engine/numbers";
 import { type Problem, product } from "../engine/problem";
+import { type Canvas as CanvasAxis, canvasOf, edges, uncropped } from "../engine/relatives";
 import { type Trace, unravel } from "../engine/trace";
 import { commas } from "../engine/words";
 import { type Cell, type Selection } from "../store";
 import { TABS } from "../state";
 import { t } from "../texts";
-import { ArrayView, isLarge, planeName, planesOf, sizeText } from "../ui/arrays";
+import { ArrayView, Joined, isLarge, planeName, planesOf, sizeText } from "../ui/arrays";
 import { useStore } from "../ui/context";
 import { Grid, type Mark, range } from "../ui/grid";
 import { Bias } from "./filter";
 import { GradientToggle } from "./gradient";
 
 const MOST_PARTS = 16;
+const MOST_PAINTED = 1300; // cells of all paintings that are drawn at once
+const MOST_SLICES = 12; // planes of one figure
 
 export function Transposed(): JSX.Element {
   const store = useStore();
@@ -42,8 +45,7 @@ function Gather(): JSX.Element {
     <div class="figure">
       <ArrayView trace={trace} array="input" edit />
       <ArrayView trace={trace} array="weight" edit />
-      <span class="sign" aria-hidden="true">→</span>
-      <ArrayView trace={trace} array="output" />
+      <Joined sign="→"><ArrayView trace={trace} array="output" /></Joined>
     </div>
   );
 }
@@ -53,10 +55,9 @@ function Gather(): JSX.Element {
 function Paint(): JSX.Element {
   const store = useStore();
   const trace = store.trace.value;
-  const many = trace.count > MOST_PARTS || isLarge(planesOf(trace.outShape)) || planesOf(trace.outShape).count > 4;
-  const selected = store.selection.value.cell;
-  const shown = many ? [selected?.array === "input" ? selected.index : store.step.value] : range(0, trace.count);
-  const tooLarge = product(trace.outShape) > 4096;
+  const cells = product(trace.outShape);
+  const many = trace.count > MOST_PARTS || trace.count * cells > MOST_PAINTED || isLarge(planesOf(trace.outShape));
+  const tooLarge = cells > 4096;
   return (
     <>
       <div class="figure">
@@ -66,20 +67,24 @@ function Paint(): JSX.Element {
       {tooLarge ? <p class="note">{t("paint.large")}</p> :
         <section class="parts" aria-label={t("paint.parts")}>
           <h3>{many ? t("paint.one", { count: trace.count }) : t("paint.all")}</h3>
-          <div class="figure">
-            {shown.map((index, i) => [
-              i ? <span class="sign" aria-hidden="true">+</span> : null,
-              <Part key={index} trace={trace} index={index} />,
-            ])}
-          </div>
+          {many ? <ChosenPart trace={trace} /> : <div class="figure">
+            {range(0, trace.count).map((index) => <Joined key={index} sign={index > 0 && "+"}><Part trace={trace} index={index} /></Joined>)}
+          </div>}
         </section>}
       <div class="figure">
         {!tooLarge && store.stepped.value && <Running trace={trace} index={store.step.value} />}
         <ArrayView trace={trace} array="output" title={t("paint.sum")} />
-        <Canvas trace={trace} />
+        <CropOf trace={trace} />
       </div>
     </>
   );
+}
+
+// Of many paintings that of the input cell which is looked at.
+function ChosenPart({ trace }: { trace: Trace }): JSX.Element {
+  const store = useStore();
+  const selected = store.selection.value.cell;
+  return <Part trace={trace} index={selected?.array === "input" ? selected.index : store.step.value} />;
 }
 
 function partId(trace: Trace, index: number): string {
@@ -116,8 +121,8 @@ interface PaintedProps {
 function Painted({ trace, id, total, seen, caption, label, cell, marks }: PaintedProps): JSX.Element {
   const planes = planesOf(trace.outShape);
   return (
-    <>
-      {range(0, planes.count).map((plane) => {
+    <div class={`array ${planes.count > 3 ? "dense" : ""}`}>
+      {range(0, Math.min(planes.count, MOST_SLICES)).map((plane) => {
         const start = plane * planes.size;
         const at = (row: number, column: number): number => start + row * planes.columns + column;
         const suffix = planeName(trace.outShape, plane);
@@ -133,65 +138,62 @@ function Painted({ trace, id, total, seen, caption, label, cell, marks }: Painte
             })} />
         );
       })}
-    </>
+    </div>
   );
 }
 
 // -- the canvas and its crop --------------------------------------------------------------------------------------
 
-interface Crop { size: number; before: number; after: number }
-
-export function cropsOf(problem: Problem): Crop[] {
-  return problem.axes.map((axis, i) => {
-    const first = fine(axis, 0, 0);
-    const stop = fine(axis, problem.coarseSize[i]! - 1, axis.kernel - 1) + 1;
-    return { size: stop - first, before: -first, after: stop - problem.fineSize[i]! };
-  });
-}
-
-function Canvas({ trace }: { trace: Trace }): JSX.Element | null {
+// The canvas with the crop drawn on it, depth slice by depth slice.
+function CropOf({ trace }: { trace: Trace }): JSX.Element | null {
   const { problem } = trace;
-  const crops = cropsOf(problem);
+  const crops = canvasOf(problem);
   const cropped = crops.some((crop) => crop.before || crop.after);
-  const whole = useMemo(() => {
-    if (!cropped || problem.mode !== "zeros" || problem.axes.length > 2) return null;
-    const axes = problem.axes.map((axis) => ({ ...axis, before: 0, after: 0 }));
-    return trace.with({ problem: { ...problem, axes, fineSize: crops.map((crop) => crop.size) }, bias: null });
-  }, [trace]);
+  const whole = useMemo(() => (cropped && problem.mode === "zeros" && crops.length <= 3 ? uncropped(trace) : null), [trace]);
   if (!whole) return null;
-  const planes = planesOf(whole.outShape);
-  const [tall, wide] = crops.length === 2 ? [crops[0]!, crops[1]!] : [{ size: 1, before: 0, after: 0 }, crops[0]!];
-  const rows = tall.size + Math.max(0, -tall.after);
-  const columns = wide.size + Math.max(0, -wide.after);
-  if (isLarge({ ...planes, rows, columns, size: rows * columns })) return null;
-  const output = planesOf(trace.outShape);
-  const kept = (row: number, column: number): boolean =>
-    row >= tall.before && row < tall.before + output.rows && column >= wide.before && column < wide.before + output.columns;
+  const [deep, tall, wide] = [...new Array<CanvasAxis>(3 - crops.length).fill({ size: 1, before: 0, after: 0 }), ...crops] as
+    [CanvasAxis, CanvasAxis, CanvasAxis];
+  const [depth, rows, columns] = [deep, tall, wide].map((axis) => axis.size + Math.max(0, -axis.after)) as [number, number, number];
+  if (isLarge({ count: 1, rows, columns, size: rows * columns }) || product(whole.outShape) > 4096) return null;
+  const [outDepth, outRows, outColumns] = [...new Array<number>(3 - crops.length).fill(1), ...problem.fineSize] as [number, number, number];
+  const within = (at: number, { before }: CanvasAxis, size: number): boolean => at >= before && at < before + size;
+  const slices = product(whole.outShape.slice(0, 2)) * depth;
+  const slice = (number_: number): JSX.Element => {
+    const [lead, z] = [Math.floor(number_ / depth), number_ % depth];
+    const kept = (row: number, column: number): boolean =>
+      within(z, deep, outDepth) && within(row, tall, outRows) && within(column, wide, outColumns);
+    const beyond = (row: number, column: number): boolean => z >= deep.size || row >= tall.size || column >= wide.size;
+    const start = (lead * outDepth + z - deep.before) * outRows * outColumns;
+    const index = (row: number, column: number): number => start + (row - tall.before) * outColumns + column - wide.before;
+    const name = [trace.outShape[0]! * trace.outShape[1]! > 1 ? t("plane.channel", { channel: lead }) : "",
+      depth > 1 ? t("plane.depth", { depth: z }) : ""].filter(Boolean).join(", ");
+    return (
+      <Grid key={number_} id={slices > 1 ? `canvas-${number_}` : "canvas"} tone="output" rows={rows} columns={columns}
+        caption={<><b>✂ {t("canvas")}</b> {name || <span class="size">{sizeText(whole.outShape)}</span>}</>} label={`${t("canvas")} ${name}`}
+        text={(row, column) => (beyond(row, column) ? "0" :
+          number(whole.y[((lead * deep.size + z) * tall.size + row) * wide.size + column]!))}
+        className={(row, column) => (beyond(row, column) ? "beyond" : kept(row, column) ? "kept" : "cropped")}
+        cell={(row, column) => (kept(row, column) ? { array: "output", index: index(row, column) } : null)}
+        marks={(selection) => selection.out.flatMap((out): Mark[] => {
+          const inside = out - start;
+          if (!within(z, deep, outDepth) || inside < 0 || inside >= outRows * outColumns) return [];
+          return [[Math.floor(inside / outColumns) + tall.before, (inside % outColumns) + wide.before]];
+        })} />
+    );
+  };
   return (
-    <>
-      {range(0, Math.min(planes.count, 4)).map((plane) => (
-        <Grid key={plane} id={planes.count > 1 ? `canvas-${plane}` : "canvas"} tone="output" rows={rows} columns={columns}
-          caption={<><b>✂ {t("canvas")}</b> {sizeText(whole.outShape)} {planeName(trace.outShape, plane)}</>} label={t("canvas")}
-          text={(row, column) => (row < tall.size && column < wide.size ?
-            number(whole.y[plane * planes.size + row * planes.columns + column]!) : "0")}
-          className={(row, column) => (row >= tall.size || column >= wide.size ? "beyond" : kept(row, column) ? "kept" : "cropped")}
-          cell={(row, column) => (kept(row, column) ?
-            { array: "output", index: plane * output.size + (row - tall.before) * output.columns + column - wide.before } : null)}
-          marks={(selection) => selection.out.flatMap((out): Mark[] => {
-            const inside = out - plane * output.size;
-            if (inside < 0 || inside >= output.size) return [];
-            return [[Math.floor(inside / output.columns) + tall.before, (inside % output.columns) + wide.before]];
-          })}
-          note={canvasNote(crops)} />
-      ))}
-    </>
+    <div class="stackwise">
+      <div class={`array ${slices > 3 ? "dense" : ""}`}>{range(0, Math.min(slices, MOST_SLICES)).map(slice)}</div>
+      <p class="note">{cropNote(crops)}</p>
+    </div>
   );
 }
 
-function canvasNote(crops: Crop[]): string {
-  const last = crops[crops.length - 1]!;
-  const after = last.after >= 0 ? t("canvas.crop", { count: last.after }) : t("canvas.add", { count: -last.after });
-  return t("canvas.note", { before: last.before, after });
+// What is cut off and what is added: once, if it is the same along every axis.
+function cropNote(crops: readonly CanvasAxis[]): string {
+  const notes = crops.map(({ before, after }) =>
+    t("canvas.note", { before, after: after >= 0 ? t("canvas.crop", { count: after }) : t("canvas.add", { count: -after }) }));
+  return new Set(notes).size === 1 ? notes[0]! : notes.map((note, i) => `${axisName(i, crops.length)}: ${note}`).join("; ");
 }
 
 // -- zero insertion -----------------------------------------------------------------------------------------------
@@ -217,12 +219,10 @@ function ZeroInsert(): JSX.Element {
       </label>
       <div class="figure">
         <Stretched trace={trace} />
-        <span class="sign" aria-hidden="true">∗</span>
-        <ArrayView trace={trace} array="weight" title={turned ? t("zero.turned") : t("zero.unturned")}
-          text={(index) => number(trace.weight[real(index)]!)} index={real} />
-        <span class="sign" aria-hidden="true">=</span>
-        <ArrayView trace={trace} array="output" {...(unturned ? { values: unturned.y, title: t("zero.result") } : {})}
-          className={unturned ? (index) => (number(unturned.y[index]!) === number(trace.y[index]!) ? "" : "differs") : undefined} />
+        <Joined sign="∗"><ArrayView trace={trace} array="weight" title={turned ? t("zero.turned") : t("zero.unturned")}
+          text={(index) => number(trace.weight[real(index)]!)} index={real} /></Joined>
+        <Joined sign="="><ArrayView trace={trace} array="output" {...(unturned ? { values: unturned.y, title: t("zero.result") } : {})}
+          className={unturned ? (index) => (number(unturned.y[index]!) === number(trace.y[index]!) ? "" : "differs") : undefined} /></Joined>
       </div>
       {wrong && (equal ? <p class="note">{t("zero.symmetric")}</p> :
         <p class="wrong-answer" role="status" data-testid="not-equal">{t("zero.wrong")}</p>)}
@@ -230,57 +230,74 @@ function ZeroInsert(): JSX.Element {
   );
 }
 
-// The input with zeros between its cells, and the zeros around it that the crop leaves.
+// One axis of the stretched input: zeros before and after it, or cells cut away where they are negative.
+interface Span { stride: number; dilation: number; kernel: number; before: number; inner: number; pads: readonly [number, number] }
+
+function spansOf(problem: Problem): [Span, Span, Span] {
+  const pads = edges(problem);
+  const spans = problem.axes.map(({ stride, dilation, kernel, before }, i): Span =>
+    ({ stride, dilation, kernel, before, inner: (problem.coarseSize[i]! - 1) * stride + 1, pads: pads[i]! }));
+  const none: Span = { stride: 1, dilation: 1, kernel: 1, before: 0, inner: 1, pads: [0, 0] };
+  return [...new Array<Span>(3 - spans.length).fill(none), ...spans] as [Span, Span, Span];
+}
+
+// The input with zeros between its cells, and the zeros around it that the crop leaves; a volume slice by slice.
 function Stretched({ trace }: { trace: Trace }): JSX.Element {
   const { problem } = trace;
+  if (problem.axes.length > 3) return <ArrayView trace={trace} array="input" />;
+  const spans = spansOf(problem);
+  const [deep, tall, wide] = spans;
+  if (tall.inner > 40 || wide.inner > 64) return <ArrayView trace={trace} array="input" />;
   const planes = planesOf(trace.inShape);
-  const axes = problem.axes.slice(-2);
-  const offset = problem.axes.length - axes.length;
-  const spans = axes.map((axis, i) => {
-    const [coarse, size] = [problem.coarseSize[offset + i]!, problem.fineSize[offset + i]!];
-    const inner = (coarse - 1) * axis.stride + 1;
-    return { inner, before: axis.dilation * (axis.kernel - 1) - axis.before, after: size - 1 + axis.before - (inner - 1) };
-  });
-  const [tall, wide] = spans.length === 2 ? [spans[0]!, spans[1]!] : [{ inner: 1, before: 0, after: 0 }, spans[0]!];
-  const [down, right] = axes.length === 2 ? [axes[0]!, axes[1]!] : [{ stride: 1, dilation: 1, kernel: 1, before: 0 }, axes[0]!];
-  const large = tall.inner > 40 || wide.inner > 64;
-  if (large || problem.axes.length > 3) return <ArrayView trace={trace} array="input" />;
-  const inputAt = (plane: number, row: number, column: number): number | null =>
-    row % down.stride || column % right.stride ? null :
-      plane * planes.size + (row / down.stride) * planes.columns + column / right.stride;
+  const depth = problem.axes.length > 2 ? problem.coarseSize[0]! : 1;
+  const [front, back] = deep.pads.map((pad) => Math.max(0, pad)) as [number, number];
+  const slices = deep.inner + front + back;
+  const count = (planes.count / depth) * slices;
+  const shown = range(0, count).map((i): [number, number] => [Math.floor(i / slices), (i % slices) - front]);
+  const cut = ({ inner, pads }: Span, at: number): boolean => at < -pads[0] || at >= inner + pads[1];
   return (
-    <div class="array">
-      {range(0, Math.min(planes.count, 12)).map((plane) => (
-        <Grid key={plane} id={planes.count > 1 ? `stretched-${plane}` : "stretched"} tone="input" rows={tall.inner} columns={wide.inner}
-          caption={<><b>{t("zero.stretched")}</b> {planeName(trace.inShape, plane)}</>} label={t("zero.stretched")}
-          text={(row, column) => { const at = inputAt(plane, row, column); return at === null ? "0" : number(trace.x[at]!); }}
-          className={(row, column) => (inputAt(plane, row, column) === null ? "inserted" : "")}
-          cell={(row, column) => { const at = inputAt(plane, row, column); return at === null ? null : { array: "input", index: at }; }}
-          ring={{ top: Math.max(0, tall.before), bottom: Math.max(0, tall.after), left: Math.max(0, wide.before), right: Math.max(0, wide.after), text: () => "0" }}
-          marks={(selection) => windowMarks(trace, selection, plane, down, right)} />
-      ))}
+    <div class={`array ${count > 3 ? "dense" : ""}`}>
+      {shown.slice(0, MOST_SLICES).map(([lead, z], i) => {
+        const inputAt = (row: number, column: number): number | null =>
+          z < 0 || z >= deep.inner || z % deep.stride || row % tall.stride || column % wide.stride ? null :
+            (lead * depth + z / deep.stride) * planes.size + (row / tall.stride) * planes.columns + column / wide.stride;
+        const name = [planes.count > depth ? t("plane.channel", { channel: lead }) : "", slices > 1 ? t("plane.depth", { depth: z }) : ""]
+          .filter(Boolean).join(", ");
+        return (
+          <Grid key={i} id={count > 1 ? `stretched-${i}` : "stretched"} tone="input" rows={tall.inner} columns={wide.inner}
+            caption={<><b>{t("zero.stretched")}</b> {name}</>} label={`${t("zero.stretched")} ${name}`}
+            text={(row, column) => { const at = inputAt(row, column); return at === null ? "0" : number(trace.x[at]!); }}
+            className={(row, column) => (cut(deep, z) || cut(tall, row) || cut(wide, column) ? "cropped" :
+              inputAt(row, column) === null ? "inserted" : "")}
+            cell={(row, column) => { const at = inputAt(row, column); return at === null ? null : { array: "input", index: at }; }}
+            ring={{ top: Math.max(0, tall.pads[0]), bottom: Math.max(0, tall.pads[1]), left: Math.max(0, wide.pads[0]), right: Math.max(0, wide.pads[1]), text: () => "0" }}
+            marks={(selection) => windowMarks(trace, selection, spans, lead, z)} />
+        );
+      })}
+      {count > MOST_SLICES && <p class="note">{t("array.planes", { first: 0, last: MOST_SLICES - 1, count })}</p>}
     </div>
   );
 }
 
-type Side = { stride: number; dilation: number; kernel: number; before: number };
-
-function windowMarks(trace: Trace, selection: Selection, plane: number, down: Side, right: Side): Mark[] {
+function windowMarks(trace: Trace, selection: Selection, [deep, tall, wide]: readonly Span[], lead: number, z: number): Mark[] {
   const { cell } = selection;
-  const planes = planesOf(trace.inShape);
+  const { problem } = trace;
   if (!cell) return [];
+  const three = (index: number, shape: number[]): number[] => {
+    const [batch, channel, ...place] = unravel(index, shape);
+    return [batch!, channel!, ...new Array<number>(3 - place.length).fill(0), ...place];
+  };
   if (cell.array !== "output") {
     return selection.inp.flatMap((inp): Mark[] => {
-      const inside = inp - plane * planes.size;
-      if (inside < 0 || inside >= planes.size) return [];
-      return [[Math.floor(inside / planes.columns) * down.stride, (inside % planes.columns) * right.stride, undefined,
-        cell.array === "input" && cell.index === inp ? "focus" : undefined]];
+      const [batch, channel, d, row, column] = three(inp, trace.inShape) as [number, number, number, number, number];
+      if (batch * trace.inShape[1]! + channel !== lead || d * deep!.stride !== z) return [];
+      return [[row * tall!.stride, column * wide!.stride, undefined, cell.array === "input" && cell.index === inp ? "focus" : undefined]];
     });
   }
-  const output = planesOf(trace.outShape);
-  const inside = cell.index % output.size;
-  const [row, column] = [Math.floor(inside / output.columns), inside % output.columns];
-  return range(0, down.kernel).flatMap((a) => range(0, right.kernel).map((b): Mark => [
-    row + (down.kernel > 1 || down.stride > 1 ? down.before : 0) - a * down.dilation, column + right.before - b * right.dilation,
-  ]));
+  const [batch, channel, d, row, column] = three(cell.index, trace.outShape) as [number, number, number, number, number];
+  const [perIn, perOut] = [problem.coarseChannels / problem.groups, problem.fineChannels / problem.groups];
+  const met = Math.floor(lead / trace.inShape[1]!) === batch && Math.floor((lead % trace.inShape[1]!) / perIn) === Math.floor(channel / perOut);
+  const places = (axis: Span, at: number): number[] => range(0, axis.kernel).map((tap) => at + axis.before - tap * axis.dilation);
+  if (!met || !places(deep!, d).includes(z)) return [];
+  return places(tall!, row).flatMap((a) => places(wide!, column).map((b): Mark => [a, b]));
 }

@@ -100,7 +100,11 @@ def _zero_tables(trace: Trace) -> tuple[list[Table], list[str]]:
         return tables, why
     for name, key, found in (("zero-insert", "zero.output", turned), ("unturned", "zero.unturned", wrong)):
         tables += planes(name, say(key), found.y.reshape(problem.result_shape))[0]
-    equal = say("why.zero-insert.equal" if same(turned.y, trace.y) else "why.zero-insert.differs")
+    mode = trace.problem.padding_mode
+    if same(turned.y, trace.y):
+        equal = say("why.zero-insert.equal")
+    else:
+        equal = say("why.zero-insert.differs") if mode == "zeros" else say("why.zero-insert.folded", mode=mode)
     verdict = "why.zero-insert.same" if same(wrong.y, trace.y) else "why.zero-insert.unequal"
     return tables, [*why, equal, say(verdict)]
 
