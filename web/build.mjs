@@ -33,7 +33,10 @@ const read = (path) => JSON.parse(readFileSync(join(here, path), "utf8"));
 const assets = read("assets.json");
 // JSON as the content of an element: no sign of it may end the element.
 const data = (value) => JSON.stringify(value).replaceAll("<", "\\u003c");
-const texts = read("../src/twofold/explain/english.json");
+// Of the texts, those that only Python's pictures say stay behind.
+const isOfPictures = (key) => /^(figure|legend)\./.test(key);
+const all = Object.entries(read("../src/twofold/explain/english.json"));
+const texts = Object.fromEntries(all.filter(([key]) => !isOfPictures(key)));
 
 // The widget is one module without a document of its own: what the page keeps beside its script, it has inside.
 const inside = {
