@@ -28,6 +28,7 @@ class Pace:
     near: tuple[float, float]  # a byte of weights that the second cache does not hold: direct, and transformed
     far: tuple[float, float]  # so much more for each that nothing near holds
     holds: float  # of the third cache, what counts as near; 0 where it is as far as memory
+    coin: tuple[float, float]  # nanoseconds of a cycle, dense and depthwise, where `fourier` takes those that it says
     spills: float  # a byte of a result that nothing near holds, written by planar kernels
 
     def reads(self, size: float, machine: Machine, transformed: bool) -> float:
@@ -46,13 +47,13 @@ class Pace:
 # Two cores of a Xeon (Sapphire Rapids, AVX-512) whose third cache is shared by many: what is beyond the second is far.
 _XEON = Pace(
     stored=(6.0, 6.0, 6.0), planar=1.0, depthwise=(1.0, 0.9), phases=4.0, forward=(7.0, 0.8), back=(5.0, 0.8),
-    cells=(26.0, 16.0), near=(0.0, 0.08), far=(0.45, 0.33), holds=0.0, spills=0.0,
+    cells=(26.0, 16.0), near=(0.0, 0.08), far=(0.45, 0.33), holds=0.0, coin=(0.25, 0.42), spills=0.0,
 )  # fmt: skip
 
 # One core of an EPYC (Zen 5, AVX-512), 32 MB of third cache near to it.
 _ZEN = Pace(
     stored=(6.0, 10.0, 22.0), planar=0.85, depthwise=(1.5, 0.9), phases=22.0, forward=(7.4, 0.34), back=(0.0, 3.1),
-    cells=(4.0, 0.7), near=(0.05, 0.05), far=(0.4, 0.13), holds=0.75, spills=0.5,
+    cells=(4.0, 0.7), near=(0.05, 0.05), far=(0.4, 0.13), holds=0.75, coin=(0.22, 0.27), spills=0.5,
 )  # fmt: skip
 
 

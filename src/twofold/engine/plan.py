@@ -33,6 +33,7 @@ from twofold.engine.fourier import Fourier
 from twofold.engine.lower import foldable, folded, lower
 from twofold.engine.machine import Machine, host
 from twofold.engine.outer import INNER, Outer, gradient
+from twofold.engine.pace import pace
 from twofold.engine.rounding import to_bfloat
 from twofold.engine.schedule import Layer
 from twofold.errors import GeometryError, UnsupportedError
@@ -62,7 +63,6 @@ _MOST_PHASES = 1 << 11  # of a transposed convolution
 _MOST_PLANS, _MOST_BYTES = 256, 256 << 20  # that are remembered, and bytes of their tables
 _MOST_THREADS = 1024
 _PACKED_ELSEWHERE = "the weight was packed for another layer or machine"
-_CYCLE, _CYCLE_DEPTHWISE = 0.25, 0.42  # nanoseconds of a cycle of an estimate, where transforms were timed
 _ONE_THREAD = 1 << 19  # multiplications up to which a second thread costs more than it brings
 
 
@@ -803,13 +803,13 @@ class Plan:
     def _estimated_nanoseconds(self) -> float:
         # Of the best of all other algorithms, on one thread; of more axes or a weight gradient, about.
         problem, machine = self._plain, host()
+        coin = pace(machine).coin
         if problem.op == "conv_weight_gradient" or problem.rank > INNER:
             lanes = machine.vector_bytes / _item(problem.dtype)
-            return problem.multiplications / lanes * _CYCLE
+            return problem.multiplications / lanes * coin[0]
         layer = layer_of(problem, self.accuracy)
-        cycle = _CYCLE_DEPTHWISE if layer.depthwise else _CYCLE
         best = families.choose(layer, machine, self.accuracy, self._fresh)
-        return (best.cost(layer, machine) + (best.packing(layer) if self._fresh else 0.0)) * cycle
+        return (best.cost(layer, machine) + (best.packing(layer) if self._fresh else 0.0)) * coin[layer.depthwise]
 
     def _transformed(self, engine: Fourier, x: Array, weight: Any, bias: Array | None, residual: Array | None) -> Array:
         problem = self._plain

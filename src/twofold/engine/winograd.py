@@ -294,6 +294,8 @@ def cost(layer: Layer, machine: Machine, most: int) -> float:
     size = weights * layer.groups * layer.inputs * layer.outputs * BYTES[layer.scalar]
     read = here.reads(size, machine, transformed=True)
     summed = _covered_points(layer, machine, cuts) * planes * layer.groups * layer.inputs * outs
+    if most == 1:  # a tap is asked for while the one before is multiplied
+        read = max(0.0, read - summed / 2)
     # Of two that are nearly as fast, the one that errs less: tiles of more than 6 points must win by 3 %, and those of
     # 8 by 10 % where arrays are larger than some second caches, as they lose most there.
     bytes_ = (cells_in * layer.inputs + cells_out * layer.outputs) * BYTES[layer.scalar]
