@@ -50,6 +50,7 @@ function roundTrip(axis: Axis, fine: number): [string, string] | null {
 function Solver({ coarse, fine }: { coarse: number; fine: number }): JSX.Element {
   const store = useStore();
   const link = store.link.value;
+  const { problem } = store.trace.value;
   const [from, setFrom] = useState<string | null>(null);
   const [to, setTo] = useState<string | null>(null);
   const [all, setAll] = useState(false);
@@ -88,7 +89,7 @@ function Solver({ coarse, fine }: { coarse: number; fine: number }): JSX.Element
                   <tr key={`${name} ${solution.fine}`} data-testid="solution">
                     <td class="mono">{name}</td><td class="mono">{solution.coarse} → {solution.fine}</td>
                     <td><span class={`badge verdict-${kind}`}>{say(`sizes.kind.${kind}`)}</span></td>
-                    <td><button type="button" class="chip" onClick={() => store.setProblem(`conv_transpose i${solution.coarse} ${name}`, "view")}
+                    <td><button type="button" class="chip" onClick={() => store.setProblem(`conv_transpose i${problem.axes.map(() => solution.coarse).join("x")} ${name}`, "view")}
                       aria-label={t("sizes.open.label", { name })}>{t("sizes.open")}</button></td>
                   </tr>
                 );

@@ -26,9 +26,9 @@ export function Transposed(): JSX.Element {
   const tab = store.tab.value;
   return (
     <>
-      <div class="tabs small" role="tablist" aria-label={t("tabs.transposed")}>
+      <div class="tabs small" role="group" aria-label={t("tabs.transposed")}>
         {TABS.map((name) => (
-          <button type="button" role="tab" key={name} data-testid={`tab-${name}`} aria-selected={tab === name}
+          <button type="button" key={name} data-testid={`tab-${name}`} aria-pressed={tab === name}
             onClick={() => store.setTab(name)}>{t(`tab.${name}`)}</button>
         ))}
       </div>
