@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,7 +59,9 @@ def matrix_view(trace: Trace, tab: str | None, step: int | None, steps: Sequence
     rows, columns = shape[::-1] if turned else shape
     why = [say("matrix.shape", name=name, rows=rows, columns=columns), say("matrix.rows")]
     small = count(problem) <= LIMIT
-    places = matrix(problem).places if small else count(problem) // problem.batch
+    # Without a padding mode an output and an input meet through one tap at most, so places need not be told apart.
+    folds = small and problem.padding_mode != "zeros"
+    places = _places(problem) if folds else count(replace(problem, batch=1))
     why.append(say("matrix.count", count=places, places=rows * columns, weights=math.prod(problem.weight_shape)))
     if problem.batch > 1:
         why.append(say("matrix.sample", batch=problem.batch))
@@ -83,6 +86,11 @@ def matrix_view(trace: Trace, tab: str | None, step: int | None, steps: Sequence
         formula, aria = chosen.text, chosen.aria
     title = say("title.matrix.transpose" if turned else "title.matrix")
     return Description("matrix", tab, title, tuple(why), len(steps), step, formula, aria, tuple(tables))
+
+
+@lru_cache(maxsize=4)
+def _places(problem: Problem) -> int:  # the same at every step
+    return matrix(problem).places
 
 
 def _matrix_table(trace: Trace, found: Matrix) -> Table:
