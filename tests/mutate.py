@@ -424,8 +424,8 @@ MUTANTS = [
     Mutant(
         "fast is not checked",
         "bench/verdict.py",
-        '"fast": (float("inf"), 2e-5)',
-        '"fast": (0.0, 2e-5)',
+        '"fast": (float("inf"), 2e-5, 1.0)',
+        '"fast": (0.0, 2e-5, 0.0)',
         "tests/bench/test_bench_cli.py",
     ),
 ]

@@ -138,6 +138,8 @@ def test_low_precision_is_wrong_even_where_the_bound_would_let_it_pass(tmp_path)
     assert "precision" in judge([np.float32(expected * (1 + 2**-9))], tmp_path).reason
     assert "precision" in judge([expected * (1 + 2**-24)], tmp_path).reason  # float64 made of float32
     assert judge([np.float32(expected * (1 + 2e-5))], tmp_path, slack=1e-6).reason.endswith("rounding explains")
+    assert "precision" in judge([np.float32(expected * (1 + 2e-4))], tmp_path, slack=1e9).reason
+    assert judge([np.float32(expected * (1 + 2e-4))], tmp_path, slack=1e9, direct=1e9).reason == ""  # of a direct sum
 
 
 def test_samples_are_taken_until_the_time_is_over_and_at_least_once():
