@@ -124,8 +124,8 @@ def plan(
     raises      GeometryError, UnsupportedError
 
     >>> p = plan("conv n1 ci8 co16 i32x32 k3x3 p1x1")
-    >>> p.algorithm, p.flops
-    ('direct', 2359296)
+    >>> p.is_compiled, p.flops
+    (True, 2359296)
     """
     problem = Problem.parse(problem) if isinstance(problem, str) else problem
     if not isinstance(problem, Problem):
