@@ -16,8 +16,8 @@ __all__ = ["PRECISION", "Verdict", "allowed", "judge"]
 # Of the largest output. Float32 sums stay below 1e-5 and Winograd's with tiles of 4 below 2e-5, but bfloat16 is at 4e-3
 # and tf32 at 5e-4, which the bound on the error of a sum of thousands of terms would let pass.
 PRECISION = 1e-4
-# By accuracy: times the bound of a direct sum; of the largest output; and times that bound up to which the latter is not
-# asked, since direct sums are always allowed, and those of 100,000 terms (weight gradients) may pass 2e-5.
+# By accuracy: times the bound of a direct sum; of the largest output; and times that bound up to which the latter is
+# not asked, since direct sums are always allowed, and those of 100,000 terms (weight gradients) may pass 2e-5.
 _OURS = {
     "strict": (1.0, PRECISION, 0.0),
     "standard": (4.0, PRECISION, 0.0),
