@@ -248,14 +248,16 @@ def test_calls_that_are_remembered_find_it_out_too(word):
     x, weight, bias = _broken(problem, 1.0)
     p = tf.plan(problem, accuracy=word)
     assert p.algorithm.startswith("winograd")
-    packed = p.pack(weight)
+    packed, first = p.pack(weight), {}
     for number in (1.0, 1.0, np.nan, 1.0, np.inf, 1.0):  # from the second on by the short way
         x[1, 31, 10, 10] = number
         want = reference.run(problem, x, weight, bias)
-        for y in (tf.conv2d(x, weight, bias, padding=1, accuracy=word), p(x, packed, bias)):
+        ways = {"call": tf.conv2d(x, weight, bias, padding=1, accuracy=word), "plan": p(x, packed, bias)}
+        for name, y in ways.items():
             assert np.array_equal(np.isfinite(y), np.isfinite(want))
-            if np.isfinite(number):
+            if np.isfinite(number):  # by the transforms again
                 assert np.allclose(y, want, 0, 4e-5 * abs(want).max())
+                assert np.array_equal(first.setdefault(name, y), y)
 
 
 @pytest.mark.parametrize("text", ["conv n2 ci20 co24 i9x12 k3 p1", "conv_transpose n2 ci20 co24 i5x6 k4 s2 p1"])
