@@ -403,7 +403,11 @@ MUTANTS = [
         "a tile too many", "engine/winograd.py", "count = -(-cells // self.m)", "count = cells // self.m + 1", WINOGRAD
     ),
     Mutant(
-        "gradient spreads NaN", "engine/winograd_gradient.py", "if not math.isfinite(", "if math.isnan(0 *", GRADIENT
+        "gradient spreads NaN",
+        "engine/winograd_gradient.py",
+        "if not math.isfinite(float(np.vdot(out, out))):",
+        "if False:",
+        GRADIENT,
     ),
     Mutant(
         "tiles of all lines begin at 0",

@@ -382,6 +382,11 @@ def test_no_cell_is_computed_in_vain(cells):
 def test_14_cells_take_no_more_products_than_they_must():
     layer = layer_of(Problem.parse("conv ci64 co64 i14x14 k3 p1"))
     assert winograd._products(layer, 4) == (14 + 4 * 2) ** 2 < 0.85 * (4 * 6) ** 2
+    tiles = winograd_schedule.Tiles(layer, machine.host(), 1, winograd.all_cuts(layer, 4))
+    phase = tiles._phase((0, 0, 0), (0, 0, 0), (1, 14, 14))
+    found = [phase.with_point(point, 2) for point in itertools.product(*map(range, phase.points))]
+    assert sum(stop - start for parts in found for start, stop in parts) == 2 * 484
+    assert max(map(len, found)) == 1  # one product of matrices for each point
 
 
 def test_tiles_of_an_axis():
