@@ -133,7 +133,7 @@ MUTANTS = [
     Mutant("even whenever covered", "geometry/axis.py", "return fewest == most", "return fewest > 0", AXIS),
     Mutant("holes of a common divisor", "geometry/axis.py", "// step if common == 1 else 0", "// step", AXIS),
     Mutant("twice the memory", "memory.py", "if size > limit", "if size > 2 * limit", "tests/test_memory.py"),
-    Mutant("vjp keeps views", "functional.py", "x=call.x.copy()", "x=call.x", FUNCTIONAL),
+    Mutant("vjp keeps views", "functional.py", 'x=call.x.copy("K")', "x=call.x", FUNCTIONAL),
     # padding in words and numbers
     Mutant(
         "swapped pads",
@@ -192,9 +192,7 @@ MUTANTS = [
         "np.moveaxis(folded, i, 0)[source] = np.moveaxis(padded, i, 0)",
         REFERENCE,
     ),
-    Mutant(
-        "wrong reflect", "reference.py", "period = max(2 * (size - 1), 1)", "period = max(2 * size - 1, 1)", REFERENCE
-    ),
+    Mutant("wrong reflect", "reference.py", "% max(2 * (size - 1), 1))", "% max(2 * size - 1, 1))", REFERENCE),
     Mutant(
         "circular repeats the edge", "reference.py", "cells % max(size, 1)", "np.clip(cells, 0, size - 1)", REFERENCE
     ),
@@ -242,7 +240,7 @@ MUTANTS = [
     ),
     Mutant("weight not conjugated", "call.py", "grad, weight.conj()", "grad, weight", FUNCTIONAL),
     Mutant("x not conjugated", "call.py", "(call.x.conj(), grad) if", "(call.x, grad) if", FUNCTIONAL),
-    Mutant("weight gradient not conjugated", "call.py", "fine.conj(), coarse)", "fine, coarse)", FUNCTIONAL),
+    Mutant("weight gradient not conjugated", "call.py", "fine.conj(), coarse, acc", "fine, coarse, acc", FUNCTIONAL),
     Mutant(
         "memory not checked",
         "memory.py",
