@@ -295,7 +295,8 @@ def _planned(problem: Problem, accuracy: str, arrays: Sequence[Array], dtype: np
     found = known(problem, accuracy)
     if not found.is_compiled:
         return None
-    if size > _SMALL or not found.is_bound:  # else its workspace is small as well
+    is_light = found.is_bound and problem.op != "conv_weight_gradient"  # its workspace is small if its result is
+    if size > _SMALL or not is_light:
         check_memory("the whole computation", size + found.workspace)
     return found
 
