@@ -141,3 +141,22 @@ def test_the_function_and_vjp_go_through_the_same_door(monkeypatch):
 @pytest.mark.parametrize("text", ["ci8 i40x40 k3", "ci64 i40x40 k1", "ci64 i40x40 k7", "ci64 i9x9x9x9 k3"])
 def test_what_has_no_tiles(text):
     assert tiling(problem_of(f"{text} co64"), host()) is None
+
+
+def test_halves_have_the_algorithms_that_they_are_summed_by():
+    single, half = (f"conv_weight_gradient n2 ci64 co64 i28x28 k3 p1 {dtype}" for dtype in ("f32", "f16"))
+    assert algorithms(half, "fast")[:2] == algorithms(single, "fast")[:2] == ("weight gradient", NAME)
+    x, grad = (a.astype("f2") for a in sides(Problem.parse(single), integers=False))
+    found, want = (plan(half, **how)(x, grad) for how in ({"algorithm": NAME}, {"accuracy": "strict"}))
+    assert found.dtype == np.float16 and np.abs(found - want).max() <= 2e-3 * np.abs(want).max()
+
+
+def test_its_memory_is_looked_at_before_it_is_taken(monkeypatch):
+    import twofold.memory
+
+    rng = np.random.default_rng(0)
+    x, grad = (rng.standard_normal((2, 32, 40, 40)).astype("f4") for _ in range(2))
+    monkeypatch.setattr(winograd_gradient, "wins", lambda made, machine: True)
+    monkeypatch.setattr(twofold.memory, "memory_limit", lambda: 1 << 20)  # the result takes 36 KiB, the points 2 MiB
+    with pytest.raises(tf.GeometryError, match="the whole computation"):
+        tf.conv_weight_gradient(x, grad, 3, padding=1, accuracy="fast")

@@ -15,7 +15,7 @@ from twofold.engine.machine import Machine
 from twofold.engine.patch import Packer
 from twofold.engine.schedule import Layer, Schedule
 
-__all__ = ["FAMILIES", "Family", "available", "choose", "named"]
+__all__ = ["FAMILIES", "Family", "available", "choose", "named", "reads_tiles"]
 
 Strides = tuple[int, int, int, int, int]
 _NOMINAL = 2  # images
@@ -65,10 +65,12 @@ def _is_local(layer: Layer, most: int) -> bool:
     return all(cut.m <= 2 or cut.r == 1 for cut in cuts)
 
 
-def _winograd(most: int) -> Family:
-    def reads(layer: Layer, strides: Strides) -> Packer:
-        return Packer(_reads_patch(layer, strides), winograd.BLOCK, layer.source, layer.scalar, clears=True)
+def reads_tiles(layer: Layer, strides: Strides) -> Packer:
+    """Return what packs patches that are cut into tiles, from inputs of such strides."""
+    return Packer(_reads_patch(layer, strides), winograd.BLOCK, layer.source, layer.scalar, clears=True)
 
+
+def _winograd(most: int) -> Family:
     what = f"tiles of up to {most} outputs along each axis, transformed so that they take fewer multiplications"
     return Family(
         winograd.name(most),
@@ -76,7 +78,7 @@ def _winograd(most: int) -> Family:
         functools.partial(winograd_schedule.schedule, most=most),
         functools.partial(winograd.fits, most=most),
         functools.partial(winograd.cost, most=most),
-        reads,
+        reads_tiles,
         direct=False,
         error=lambda layer: winograd.error(layer, most) if _is_local(layer, most) else math.inf,
         relative=functools.partial(winograd.relative, most=most),
@@ -133,7 +135,7 @@ FAMILIES: tuple[Family, ...] = (
 
 def available(layer: Layer, machine: Machine, accuracy: str = DEFAULT) -> list[Family]:
     """Return the families that compute a layer within this accuracy."""
-    unit = 2.0**-53 if layer.scalar == "double" else 2.0**-24
+    unit = tables.UNIT[layer.scalar]
     admitted = [f for f in FAMILIES if f.direct or accuracy in ("standard", "fast")]
     found = [f for f in admitted if f.fits(layer, machine)]
     return [f for f in found if f.direct or allows(accuracy, f.error(layer), f.relative(layer), unit)]

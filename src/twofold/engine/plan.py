@@ -174,7 +174,7 @@ def _tiled(problem: Problem, word: str) -> tuple[str, ...]:
     # The name of a weight gradient in Winograd's tiles, where there is one.
     from twofold.engine import winograd_gradient
 
-    is_there = word == "fast" and winograd_gradient.tiling(problem, host()) is not None
+    is_there = word == "fast" and winograd_gradient.tiling(_summed(problem), host()) is not None
     return (winograd_gradient.NAME,) if is_there else ()
 
 
@@ -270,6 +270,12 @@ def tuned(setting: Setting, measure: Callable[[Bound], Callable[[], object]]) ->
     wisdom.learn(_remembered(setting), machine, candidates[fastest])
     _kept[setting, machine] = bounds[fastest]
     return bounds[fastest]
+
+
+def _summed(problem: Problem) -> Problem:
+    # A weight gradient of 16-bit numbers is one of float32 ones, rounded once.
+    is_short = problem.op == "conv_weight_gradient" and _item(problem.dtype) < 4
+    return replace(problem, dtype="float32") if is_short else problem
 
 
 def layer_of(problem: Problem, accuracy: str) -> Layer:
@@ -473,7 +479,7 @@ class Plan:
         if self._fourier is not None:
             return self._fourier.error
         family, problem = self._family, self._plain
-        if family is None and not self._reason and problem.op == "conv_weight_gradient" and self._engine().relative:
+        if self._tiled_error is not None:
             return math.inf
         rounding = 0.0
         if _rounds(problem, self.accuracy):  # of both factors, to 8 bits
@@ -490,11 +496,17 @@ class Plan:
         if family is not None:
             rounding = 2.0**-7 / math.sqrt(3) if _rounds(problem, self.accuracy) else 0.0
             return float(family.relative(self._engine().layer)) + rounding
-        if not self._reason and problem.op == "conv_weight_gradient" and self._engine().relative:
-            return float(self._engine().relative)
+        if self._tiled_error is not None:
+            return self._tiled_error
         terms = problem.multiplications / max(math.prod(problem.result_shape), 1)
         unit = 2.0**-53 if problem.dtype == "float64" else 2.0**-24
         return 1.5 * unit * math.sqrt(terms + 2)
+
+    @property
+    def _tiled_error(self) -> float | None:
+        # Of a weight gradient that is no direct sum.
+        is_gradient = self._plain.op == "conv_weight_gradient" and not self._reason
+        return self._engine().relative if is_gradient else None
 
     @property
     def _family(self) -> families.Family | None:
@@ -867,8 +879,7 @@ class Plan:
         problem, count = self._plain, self.threads
         if self._fourier is not None:
             return self._fourier
-        if problem.op == "conv_weight_gradient" and _item(problem.dtype) < 4:
-            problem = replace(problem, dtype="float32")
+        problem = _summed(problem)
         if self._outer is not None:
             return next(inner for inner in self._outer.plans if inner is not None)._engine()
         if problem.op == "conv_weight_gradient":

@@ -17,11 +17,12 @@ from twofold.engine.schedule import Layer
 from twofold.engine.strip import HEAD, ranges
 
 __all__ = [
-    "Heads", "Meeting", "band_class", "cost_of_tiles", "cover", "meets", "offsets", "products", "relative_error",
-    "tap_sources",
+    "UNIT", "Heads", "Meeting", "band_class", "cost_of_tiles", "cover", "meets", "offsets", "products",
+    "relative_error", "tap_sources",
 ]  # fmt: skip
 
 Table = npt.NDArray[np.int64]
+UNIT = {"float": 2.0**-24, "double": 2.0**-53}  # half the machine epsilon of sums of this type
 
 
 def offsets(side: Side, line: Line) -> list[int]:
@@ -101,8 +102,7 @@ def relative_error(layer: Layer) -> float:
     Rounding walks at random: after K additions to partial sums that grow to the size of the result, sqrt(K / 3) units,
     times 4 for the worst of many. Measured in docs/how-to/accuracy.md.
     """
-    unit = 2.0**-53 if layer.scalar == "double" else 2.0**-24
-    return float(1.5 * unit * math.sqrt(layer.inputs * math.prod(layer.kernel) + 2))
+    return float(1.5 * UNIT[layer.scalar] * math.sqrt(layer.inputs * math.prod(layer.kernel) + 2))
 
 
 def cost_of_tiles(layer: Layer, machine: Machine, copies: bool = True) -> float:

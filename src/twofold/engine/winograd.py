@@ -23,6 +23,7 @@ from twofold.engine.micro import tiles
 from twofold.engine.pace import pace
 from twofold.engine.pairs import has_amx
 from twofold.engine.schedule import Layer
+from twofold.engine.tables import UNIT
 from twofold.engine.toom import Toom, toom
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "fits",
     "name",
     "relative",
+    "walked",
 ]
 
 SIZES = (1, 2, 3, 4, 5, 6)  # the largest m of each family
@@ -127,7 +129,7 @@ class Cut:
 def cuts_of(side: Side, most: int) -> tuple[Cut, ...] | None:
     """Return the tiles of every phase of an axis: the m up to `most` that multiplies least; None where taps forbid."""
     cells = side.cells
-    found = [_cut(side, line, 1, cells) for line in side.lines]
+    found = [_cut(side, line) for line in side.lines]
     if any(cut is None or cut.r > _MOST_TAPS for cut in found):
         return None
     ones = [cut for cut in found if cut is not None]
@@ -146,7 +148,7 @@ def cuts_of(side: Side, most: int) -> tuple[Cut, ...] | None:
 def cut_evenly(side: Side) -> list[Cut]:
     """Return the tiles of each size, all alike, of an axis of one phase; none where taps forbid."""
     (line,) = side.lines
-    one = _cut(side, line, 1, side.cells)
+    one = _cut(side, line)
     found = [] if one is None else [_sized(one, m, side.cells) for m in range(1, _MOST_POINTS + 1)]
     kept = [replace(cut, even=True) for cut in found if cut.r <= _MOST_TAPS and cut.points <= _MOST_POINTS]
     return list(dict.fromkeys(kept))
@@ -158,7 +160,8 @@ def _sized(cut: Cut, m: int, cells: int) -> Cut:
     return replace(cut, m=1 if cut.r == 1 else -(-lined // -(-lined // m)))
 
 
-def _cut(side: Side, line: Line, m: int, cells: int) -> Cut | None:
+def _cut(side: Side, line: Line) -> Cut | None:
+    # In tiles of one cell.
     groups: list[list[tuple[int, int]]] = [[] for _ in side.residues]
     for tap, plane, shift in zip(line.taps, line.planes, line.shifts, strict=True):
         groups[plane].append((shift, tap))
@@ -172,8 +175,7 @@ def _cut(side: Side, line: Line, m: int, cells: int) -> Cut | None:
     for group in groups:
         known = {(shift - group[0][0]) // step: tap for shift, tap in group}
         taps.append(tuple(known.get(i, -1) for i in range(r)))
-    one = Cut(line.count, 1, r, step, tuple(group[0][0] for group in groups), tuple(taps))
-    return _sized(one, m, cells)
+    return Cut(line.count, 1, r, step, tuple(group[0][0] for group in groups), tuple(taps))
 
 
 def name(most: int) -> str:
@@ -265,15 +267,18 @@ def relative(layer: Layer, most: int) -> float:
     Roundings walk at random: of a sum of n terms of variance v, n v (n / 6 + roundings of each term / 3) units squared.
     The worst of many is as far out among errors as the largest is among outputs.
     """
-    unit = 2.0**-53 if layer.scalar == "double" else 2.0**-24
-    found = []
-    for phase in _kinds(layer, most):
-        terms = layer.inputs * math.prod(kind.planes for kind in phase)
-        for parts in itertools.product(*(kind.parts for kind in phase)):
-            roundings = sum(part.roundings for part in parts if part.points > 1)
-            spread = math.prod(part.spread for part in parts)
-            found.append(unit * math.sqrt(spread * (terms / 6 + roundings / 3)))
-    return 1.5 * max(found)
+    return max(
+        walked(parts, layer.inputs * math.prod(kind.planes for kind in phase), layer.scalar)
+        for phase in _kinds(layer, most)
+        for parts in itertools.product(*(kind.parts for kind in phase))
+    )
+
+
+def walked(parts: Sequence[Toom], terms: int, scalar: str) -> float:
+    """Return `relative` of sums of so many terms at a point, by these transforms of each axis."""
+    roundings = sum(part.roundings for part in parts if part.points > 1)
+    spread = math.prod(part.spread for part in parts)
+    return 1.5 * UNIT[scalar] * math.sqrt(spread * (terms / 6 + roundings / 3))
 
 
 def cost(layer: Layer, machine: Machine, most: int) -> float:

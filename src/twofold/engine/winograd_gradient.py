@@ -27,17 +27,17 @@ from twofold.accuracies import allows
 from twofold.engine import binary
 from twofold.engine.bound import Bound, borrowed, code_of
 from twofold.engine.emit import BYTES
-from twofold.engine.families import Family
+from twofold.engine.families import Family, reads_tiles
 from twofold.engine.gradient import WeightGradient
 from twofold.engine.lower import RANK, lower
 from twofold.engine.machine import Machine
-from twofold.engine.patch import Packer
 from twofold.engine.schedule import Lanes, Layer, Schedule, Table
+from twofold.engine.tables import UNIT
 from twofold.engine.threads import parallel
 from twofold.engine.toom import toom
-from twofold.engine.winograd import BLOCK, Cut, cut_evenly
+from twofold.engine.winograd import BLOCK, Cut, Row, cut_evenly, walked
 from twofold.engine.winograd_code import COMBINING, Combine, Pass, Shape
-from twofold.engine.winograd_schedule import Corner, Phase, Row, Tiles
+from twofold.engine.winograd_schedule import Corner, Phase, Tiles
 from twofold.errors import GeometryError
 from twofold.geometry import Problem
 
@@ -49,7 +49,7 @@ _LEAST = 16  # channels of a group on each side
 # Costs, measured on an EPYC (Zen 5): to begin the sum of a point, and of vectors: to add a product to it, to make a
 # point of a tile, and to make taps of a sum.
 _CALL, _SUM, _MOVED, _GATHERED = 1e5, 1.35, 25.0, 40.0
-SCALARS = {"float32": "float", "float64": "double"}
+_SCALARS = {"float32": "float", "float64": "double"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Tiling:
 def tiling(problem: Problem, machine: Machine) -> Tiling | None:
     """Return the tiles that are estimated to cost least, or None where there are none."""
     layer = problem.geometry
-    if problem.op != "conv_weight_gradient" or problem.rank > RANK or problem.dtype not in SCALARS:
+    if problem.op != "conv_weight_gradient" or problem.rank > RANK or problem.dtype not in _SCALARS:
         return None
     if min(problem.in_channels, problem.out_channels) // layer.groups < _LEAST or problem.padding_mode != "zeros":
         return None
@@ -100,7 +100,7 @@ def tiling(problem: Problem, machine: Machine) -> Tiling | None:
         return None
     axes = [cut_evenly(side) for side in lower(conv)]
     made = [Tiling(conv, cuts) for cuts in itertools.product(*axes) if any(cut.m > 1 and cut.r > 1 for cut in cuts)]
-    allowed = [tiles for tiles in made if allows("fast", math.inf, relative(tiles), _unit(problem.dtype))]
+    allowed = [tiles for tiles in made if allows("fast", math.inf, relative(tiles), UNIT[_SCALARS[problem.dtype]])]
     return min(allowed, key=lambda tiles: cost(tiles, machine), default=None)
 
 
@@ -111,21 +111,14 @@ def wins(made: Tiling, machine: Machine) -> bool:
 
 def relative(made: Tiling) -> float:
     """Return about how far the worst element is off, over the largest, for random data; as `winograd.relative`."""
-    terms = made.layer.batch * math.prod(made.tiles)
     parts = [toom(cut.r, cut.m) for cut in made.cuts]
-    roundings = sum(part.roundings for part in parts if part.points > 1)
-    spread = math.prod(part.spread for part in parts)
-    return 1.5 * _unit(made.layer.dtype) * math.sqrt(spread * (terms / 6 + roundings / 3))
-
-
-def _unit(dtype: str) -> float:
-    return 2.0**-53 if dtype == "float64" else 2.0**-24
+    return walked(parts, made.layer.batch * math.prod(made.tiles), _SCALARS[made.layer.dtype])
 
 
 def cost(made: Tiling, machine: Machine) -> float:
     """Return about how many cycles it takes, in the coin of `tables.cost_of_tiles`."""
     problem = made.layer
-    lanes = machine.vector_bytes // BYTES[SCALARS[problem.dtype]]
+    lanes = machine.vector_bytes // BYTES[_SCALARS[problem.dtype]]
     groups = problem.geometry.groups
     inputs, outputs = problem.in_channels // groups, problem.out_channels // groups
     tiles = math.prod(made.tiles) * problem.batch
@@ -137,7 +130,7 @@ def cost(made: Tiling, machine: Machine) -> float:
 
 def direct_cost(problem: Problem, machine: Machine) -> float:
     """Return the same of the direct algorithm."""
-    lanes = machine.vector_bytes // BYTES[SCALARS[problem.dtype]]
+    lanes = machine.vector_bytes // BYTES[_SCALARS[problem.dtype]]
     outputs = problem.out_channels // problem.geometry.groups
     return problem.multiplications / outputs * -(-outputs // lanes) / 1.2
 
@@ -151,7 +144,7 @@ class _Points(Tiles):
     target = "y"
 
     def __init__(self, layer: Layer, machine: Machine, threads: int, cuts: Sequence[Cut]) -> None:
-        self.across = [_starts(cut) for cut in cuts]
+        self.starts = [_starts(cut) for cut in cuts]
         self.tiles_of = [cut.tiles() for cut in cuts]
         self.padded = -(-layer.inputs // BLOCK) * BLOCK
         super().__init__(layer, machine, threads, [(cut,) for cut in cuts])
@@ -204,16 +197,12 @@ class _Points(Tiles):
 
     def _across(self, phase: Phase, corner: Corner, image: int) -> list[tuple[Row, int]]:
         # Numbers of tiles in the whole image, from that at which a band begins.
-        cuts = phase.cuts
-        depth, height = (
-            starts[cell % cut.step] + cell // cut.step // cut.m
-            for starts, cut, cell in zip(self.across, cuts, (corner.depth, corner.row), strict=False)
-        )
-        before = (depth * self.tiles_of[1] + height) * self.tiles_of[2]
-        first = [
-            self.across[2][row.first % cuts[2].step] + row.first // cuts[2].step // cuts[2].m for row in phase.rows[2]
-        ]
-        return [(row, before + start) for row, start in zip(phase.rows[2], first, strict=True)]
+        def number(axis: int, cell: int) -> int:
+            cut = phase.cuts[axis]
+            return self.starts[axis][cell % cut.step] + cell // cut.step // cut.m
+
+        before = (number(0, corner.depth) * self.tiles_of[1] + number(1, corner.row)) * self.tiles_of[2]
+        return [(row, before + number(2, row.first)) for row in phase.rows[2]]
 
     def _place(self, place: tuple[int, ...], group: int) -> int:
         number = 0
@@ -239,12 +228,7 @@ def _family(cuts: Sequence[Cut]) -> Family:
     def scheduled(layer: Layer, machine: Machine, threads: int) -> Schedule:
         return _Points(layer, machine, threads, cuts).result()
 
-    def reads(layer: Layer, strides: Sequence[int]) -> Packer:
-        item = BYTES[layer.source]
-        way = "pixels" if strides[1] == item else "squares" if strides[4] * layer.sides[2].step_in == item else "cells"
-        return Packer(way, BLOCK, layer.source, layer.scalar, clears=True)
-
-    return Family("points", "tiles transformed to points", scheduled, lambda *_: True, lambda *_: 0.0, reads)
+    return Family("points", "tiles transformed to points", scheduled, lambda *_: True, lambda *_: 0.0, reads_tiles)
 
 
 # -- all of it --------------------------------------------------------------------------------------------------------
@@ -260,16 +244,14 @@ class WinogradGradient:
         self.problem, self.made, self.machine, self.threads = problem, made, machine, threads
         self.direct = partial(WeightGradient, problem, machine, threads)
         grad_cuts = [_GradCut(cut.cells, cut.m, 1, cut.step, (0,), ((0,),), even=True, wide=cut.r) for cut in made.cuts]
-        one = replace(
-            made.layer, geometry=replace(
-                made.layer.geometry.without_padding(), axes=tuple(replace(axis, kernel_size=1, stride=1, dilation=1)
-                for axis in made.layer.geometry.without_padding().axes),
-                fine_channels=problem.out_channels, coarse_channels=problem.out_channels),
-            fine_size=problem.coarse_size,
+        channels = problem.out_channels
+        own = Problem.of(  # the layer whose input grad is, cell by cell
+            "conv", problem.coarse_size, (1,) * problem.rank, in_channels=channels, out_channels=channels,
+            groups=problem.geometry.groups, batch=problem.batch, dtype=problem.dtype,
         )  # fmt: skip
         self._x = Bound(_layer(made.layer), machine, threads, _family(made.cuts))
-        self._grad = Bound(_layer(one), machine, threads, _family(grad_cuts))
-        self._combine = Combine(tuple((cut.r, cut.m) for cut in made.cuts), SCALARS[problem.dtype])
+        self._grad = Bound(_layer(own), machine, threads, _family(grad_cuts))
+        self._combine = Combine(tuple((cut.r, cut.m) for cut in made.cuts), _SCALARS[problem.dtype])
         groups = problem.geometry.groups
         self._padded = [-(-n // groups // BLOCK) * BLOCK for n in (problem.in_channels, problem.out_channels)]
         tiles = math.prod(made.tiles) * problem.batch
@@ -311,8 +293,8 @@ class WinogradGradient:
             "to": combined.strides[0], "vectors": sums.strides[0] // self.machine.vector_bytes,
         }.items():  # fmt: skip
             record[COMBINING.index[field]] = value
-        address = code_of(self._combine, self.machine).address(self._combine.name)
-        parallel(address, record.ctypes.data, self.threads)
+        work = code_of(self._combine, self.machine).address(self._combine.name)
+        parallel(work, record.ctypes.data, self.threads)
 
     def _place(self, combined: Array, group: int, plane: int, out: Array) -> None:
         # Taps of a plane to where the weight has them.
@@ -381,7 +363,7 @@ class WinogradGradient:
 
 def _layer(problem: Problem) -> Layer:
     # What a transform reads, as the input of a layer; of its result only the tiles matter.
-    scalar, groups = SCALARS[problem.dtype], problem.geometry.groups
+    scalar, groups = _SCALARS[problem.dtype], problem.geometry.groups
     kernel = (1,) * (RANK - problem.rank) + problem.geometry.kernel_size
     return Layer(
         lower(problem), problem.batch, groups, problem.in_channels // groups, 1, scalar, scalar, scalar, True,

@@ -29,7 +29,7 @@ from twofold.engine.store import Store
 from twofold.engine.winograd import Cut, Row, all_cuts
 from twofold.engine.winograd_code import MISSING, PASS, Pass, Shape, WeightTransform
 
-__all__ = ["Corner", "Phase", "Row", "Tiles", "schedule"]
+__all__ = ["Corner", "Phase", "Tiles", "schedule"]
 
 _MOST_BYTES = 24 << 20  # of what a job has at hand where the weights are read from far away
 
