@@ -17,6 +17,7 @@ from twofold.errors import GeometryError, UnsupportedError
 from twofold.explain.arithmetic import Array
 from twofold.explain.inputs import describe
 from twofold.explain.trace import Trace
+from twofold.geometry import Axis
 
 __all__ = ["layer"]
 
@@ -110,7 +111,8 @@ def _padding(module: Any) -> Any:
 def _window(window: Sequence[slice | tuple[int, int]] | None, shape: Sequence[int], module: Any) -> tuple[slice, ...]:
     if window is None:
         axes = zip(shape, module.kernel_size, module.dilation, module.stride, strict=True)
-        return tuple(slice(0, min(size, max(_CELLS, (k - 1) * d + 1 + 2 * s))) for size, k, d, s in axes)
+        reads = [(size, Axis(k, s, d).extent + 2 * s) for size, k, d, s in axes]  # three windows of a convolution
+        return tuple(slice(0, min(size, max(_CELLS, three))) for size, three in reads)
     if len(window) != len(shape):
         raise GeometryError(f"the window has {len(window)} axes, but the input has {len(shape)}",
                             repair=f"{len(shape)} slices")  # fmt: skip
